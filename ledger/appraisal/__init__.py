@@ -1,0 +1,1 @@
+"""The verifier's judgement as a pure function of what stands on the log."""

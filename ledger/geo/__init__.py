@@ -1,0 +1,1 @@
+"""Places and borders: which countries a claimed position may lie in."""

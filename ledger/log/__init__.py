@@ -1,0 +1,1 @@
+"""The transparency log as values: Merkle tree, tiles, signed notes, subject chains."""

@@ -1,0 +1,1 @@
+"""What a chip's entries mean, in words."""

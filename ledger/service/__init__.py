@@ -1,0 +1,1 @@
+"""Use cases joined to storage: admit, sequence, publish, follow, history, check."""

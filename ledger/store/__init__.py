@@ -1,0 +1,1 @@
+"""Durable rows: the log, the registry and the verifier's cases, on SQLite or PostgreSQL."""
