@@ -1,0 +1,398 @@
+"""Every statement kind but the heartbeat: bodies, signing, strict decoding.
+
+A statement is COSE_Sign1 over a deterministic CBOR map with text keys; ``typ`` in the protected
+header names the kind, so that a token signed as one kind is never taken for another. The fields of
+each kind are listed in ``docs/statements.md``.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from ledger.errors import Reason, Refused
+from ledger.protocol import cbor, cose, heartbeat
+from ledger.protocol.fields import (
+    CertificateDer,
+    ChipList,
+    CoseKeyBytes,
+    Country,
+    Digest32,
+    Latitude,
+    LicenceId,
+    Longitude,
+    ModelName,
+    PartyId,
+    ShortText,
+    StatementModel,
+    UeidBytes,
+    UInt,
+)
+from ledger.protocol.heartbeat import Heartbeat
+from ledger.protocol.keys import PublicKey, SigningKey
+from ledger.protocol.policy import Policy, RuleId
+from ledger.values import check_ueid
+
+MAX_STATEMENT_BYTES = 32_768
+LEDGER_PARTY = "ledger"
+"""Party id under which a ledger files what it signs itself."""
+
+
+class Kind(StrEnum):
+    """Kinds of statement; ``conflict`` marks an authentic statement that contradicts the record."""
+
+    GENESIS = "genesis"
+    PARTY = "party"
+    LICENCE = "licence"
+    BIRTH = "birth"
+    SHIP = "ship"
+    RECEIVE = "receive"
+    INSTALL = "install"
+    RETIRE = "retire"
+    HEARTBEAT = "heartbeat"
+    POLICY = "policy"
+    DECISION = "decision"
+    EPOCH = "epoch"
+    CONFLICT = "conflict"
+
+
+class Role(StrEnum):
+    """What a party may sign."""
+
+    AUTHORITY = "authority"
+    LEDGER = "ledger"
+    VERIFIER = "verifier"
+    OFFICER = "officer"
+    MANUFACTURER = "manufacturer"
+    CUSTODIAN = "custodian"
+    CARRIER = "carrier"
+    LANDMARK = "landmark"
+
+
+class Action(StrEnum):
+    """What a decision does."""
+
+    HOLD = "hold"
+    RELEASE = "release"
+    REVOKE = "revoke"
+
+
+class Founder(StatementModel):
+    """A party that the genesis statement brings into being."""
+
+    id: PartyId
+    name: ShortText
+    key: CoseKeyBytes
+
+
+class Genesis(StatementModel):
+    """``genesis``: the first entry, signed by the authority's own key. Fixes what never changes."""
+
+    iat: UInt
+    origin: Annotated[str, Field(pattern=r"^[\x21-\x2a\x2c-\x7e]{1,200}$")]
+    """Name of the log in checkpoints (C2SP tlog-checkpoint origin)."""
+    clock: Literal["real", "simulated"]
+    epoch_s: Annotated[int, Field(ge=60, le=86_400)]
+    bucket_bits: Annotated[int, Field(ge=0, le=24)]
+    """2^bucket_bits buckets in the heads map."""
+    authority: Founder
+    ledger: CoseKeyBytes
+    verifier: Founder
+    officers: Annotated[list[Founder], Field(min_length=1, max_length=32)]
+
+
+class PartyStatement(StatementModel):
+    """``party``: the authority registers a party and its key."""
+
+    iat: UInt
+    id: PartyId
+    name: ShortText
+    roles: Annotated[
+        list[Literal["officer", "manufacturer", "custodian", "carrier", "landmark"]],
+        Field(min_length=1, max_length=5),
+    ]
+    country: Country
+    key: CoseKeyBytes
+    parent: PartyId | None = None
+    """Ultimate parent, where another party owns this one."""
+    root_certificate: CertificateDer | None = None
+    """A manufacturer's X.509 root, DER."""
+
+
+class Licence(StatementModel):
+    """``licence``: the authority lets a holder have chips of some models in some countries."""
+
+    iat: UInt
+    id: LicenceId
+    holder: PartyId
+    countries: Annotated[list[Country], Field(min_length=1, max_length=250)]
+    models: Annotated[list[ModelName], Field(min_length=1, max_length=64)]
+    not_before: UInt
+    not_after: UInt
+    quota_per_year: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
+    """Most chips that may come under the licence in one calendar year (UTC)."""
+    assurance: Literal["claim", "cleared", "inside"] = "claim"
+
+
+class Birth(StatementModel):
+    """``birth``: the manufacturer endorses a chip, its certificate and its heartbeat key."""
+
+    iat: UInt
+    ueid: UeidBytes
+    oemid: UInt
+    """Private Enterprise Number of the manufacturer (EAT oemid)."""
+    model: ModelName
+    key: CoseKeyBytes
+    """Heartbeat key."""
+    certificates: Annotated[list[CertificateDer], Field(min_length=2, max_length=4)]
+    """Device certificate first, then the CAs up to, without, the root."""
+    binding: Annotated[bytes, Field(min_length=96, max_length=96)]
+    """The device key's signature over ``binding_message(ueid, key)``."""
+    processing_performance: UInt | None = None
+    """Total processing performance as published for the model."""
+
+
+class Ship(StatementModel):
+    """``ship``: the custodian sends chips to another party."""
+
+    iat: UInt
+    chips: ChipList
+    to: PartyId
+    destination: Country
+    licence: LicenceId | None = None
+    """Licence of the consignee under which the chips go out."""
+    reference: ShortText | None = None
+
+
+class Receive(StatementModel):
+    """``receive``: the addressee confirms that chips arrived."""
+
+    iat: UInt
+    chips: ChipList
+    sender: PartyId
+    country: Country
+    reference: ShortText | None = None
+
+
+class Install(StatementModel):
+    """``install``: the custodian puts chips into service at a site."""
+
+    iat: UInt
+    chips: ChipList
+    site: ShortText
+    country: Country
+    latitude: Latitude
+    longitude: Longitude
+    licence: LicenceId
+
+
+class Retire(StatementModel):
+    """``retire``: the custodian takes chips out of service for good."""
+
+    iat: UInt
+    chips: ChipList
+    cause: ShortText
+
+
+class Epoch(StatementModel):
+    """``epoch``: the ledger opens an epoch; its id is the nonce of heartbeats."""
+
+    iat: UInt
+    id: Annotated[bytes, Field(min_length=16, max_length=16)]
+    counter: UInt
+    not_before_ms: UInt
+    not_after_ms: UInt
+
+
+class Decision(StatementModel):
+    """``decision``: hold, release or revoke one chip, with the grounds."""
+
+    iat: UInt
+    action: Literal["hold", "release", "revoke"]
+    ueid: UeidBytes
+    key: Digest32
+    """Thumbprint (RFC 9679) of the chip's heartbeat key."""
+    sequence: Annotated[int, Field(ge=1, le=2**31)]
+    previous: Digest32
+    """Statement digest of the chip's decision before, zero in the first."""
+    rules: Annotated[list[RuleId], Field(max_length=16)]
+    reasons: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=500)]],
+        Field(min_length=1, max_length=16),
+    ]
+    evidence: Annotated[list[Digest32], Field(max_length=32)]
+    """Leaf hashes of the entries that the decision rests on."""
+    policy: Digest32
+    """Statement digest of the policy in force, zero where there is none."""
+    issued_ms: UInt
+    effective_ms: UInt
+    expires_ms: UInt | None = None
+    appeal: ShortText
+
+
+Body = (
+    Genesis
+    | PartyStatement
+    | Licence
+    | Birth
+    | Ship
+    | Receive
+    | Install
+    | Retire
+    | Policy
+    | Decision
+    | Epoch
+    | Heartbeat
+)
+CustodyBody = Ship | Receive | Install | Retire
+
+_MODELS: dict[Kind, type[StatementModel]] = {
+    Kind.GENESIS: Genesis,
+    Kind.PARTY: PartyStatement,
+    Kind.LICENCE: Licence,
+    Kind.BIRTH: Birth,
+    Kind.SHIP: Ship,
+    Kind.RECEIVE: Receive,
+    Kind.INSTALL: Install,
+    Kind.RETIRE: Retire,
+    Kind.POLICY: Policy,
+    Kind.DECISION: Decision,
+    Kind.EPOCH: Epoch,
+}
+STATEMENT_MODELS = dict(_MODELS)
+_KINDS = {model: kind for kind, model in _MODELS.items()}
+_TYP_PREFIX, _TYP_SUFFIX = "application/chip-passport.", "+cbor"
+
+
+def typ_of(kind: Kind) -> str:
+    """Media type of a kind, as in the protected header (RFC 9596)."""
+    return f"{_TYP_PREFIX}{kind.value}{_TYP_SUFFIX}"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A decoded, not yet authenticated statement.
+
+    ``token`` are the bytes as they came; ``digest`` is their SHA-256 and stands in the leaf;
+    ``content_digest`` is the SHA-256 of the Sig_structure, the same for every signature over it.
+    """
+
+    kind: Kind
+    token: bytes
+    sign1: cose.Sign1
+    tbs: bytes
+    body: Any
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the token."""
+        return sha256(self.token).digest()
+
+    @property
+    def content_digest(self) -> bytes:
+        """SHA-256 of the Sig_structure."""
+        return sha256(self.tbs).digest()
+
+    @property
+    def kid(self) -> bytes:
+        """Key id of the signer."""
+        return self.sign1.kid
+
+    def verify(self, key: PublicKey) -> None:
+        """Refuse unless ``key`` made the signature."""
+        cose.verify_sign1(self.sign1, key, typ=typ_of(self.kind))
+
+
+def encode_body(body: Body) -> bytes:
+    """Deterministic CBOR of a body; absent members are left out."""
+    if isinstance(body, Heartbeat):
+        return body.encode()
+    return cbor.encode(body.model_dump(exclude_none=True))
+
+
+def kind_of(body: Body) -> Kind:
+    """Kind of a body."""
+    return Kind.HEARTBEAT if isinstance(body, Heartbeat) else _KINDS[type(body)]
+
+
+def sign(body: Body, signer: SigningKey) -> bytes:
+    """A statement token: COSE_Sign1 by ``signer`` over ``body``."""
+    return cose.sign1(encode_body(body), signer, typ=typ_of(kind_of(body)))
+
+
+def decode(token: bytes, *, expect: Kind | None = None) -> Message:
+    """Parse a token strictly, up to but without its signature.
+
+    1 size, 2 COSE structure and header, 3 kind, 4 body. ``expect`` is the only kind taken.
+    """
+    limit = heartbeat.MAX_HEARTBEAT_BYTES if expect is Kind.HEARTBEAT else MAX_STATEMENT_BYTES
+    sign1 = cose.decode_sign1(token, max_size=limit)
+    kind = _kind(sign1.typ)
+    if expect is not None and kind is not expect:
+        raise Refused(Reason.COSE_TYPE, f"expected {typ_of(expect)}, got {sign1.typ}", field="typ")
+    if kind is Kind.HEARTBEAT and len(token) > heartbeat.MAX_HEARTBEAT_BYTES:
+        raise Refused(
+            Reason.TOO_LARGE, f"a heartbeat has at most {heartbeat.MAX_HEARTBEAT_BYTES} bytes"
+        )
+    if len(sign1.kid) != 16:
+        raise Refused(Reason.COSE_HEADER, "kid has 16 bytes", field="kid")
+    return Message(kind, token, sign1, sign1.tbs(), decode_body(kind, sign1.payload))
+
+
+def decode_body(kind: Kind, payload: bytes) -> Body:
+    """Parse and check a body of a known kind."""
+    if kind is Kind.HEARTBEAT:
+        return heartbeat.decode(payload)
+    value = cbor.decode(payload, max_size=MAX_STATEMENT_BYTES)
+    if not isinstance(value, dict):
+        raise Refused(Reason.FIELD_INVALID, "a statement body is a map")
+    try:
+        body = _MODELS[kind].model_validate(value)
+    except ValidationError as error:
+        raise _refusal(error) from None
+    except TypeError as error:
+        raise Refused(Reason.FIELD_INVALID, "a statement body has text keys") from error
+    _check_members(body)
+    return body  # type: ignore[return-value]
+
+
+def binding_message(ueid: bytes, key: bytes) -> bytes:
+    """What the device key signs to vouch for the heartbeat key (a COSE_Key)."""
+    return cbor.encode(["chip-passport binding v1", ueid, key])
+
+
+def _kind(typ: str | None) -> Kind:
+    if typ is not None and typ.startswith(_TYP_PREFIX) and typ.endswith(_TYP_SUFFIX):
+        name = typ[len(_TYP_PREFIX) : -len(_TYP_SUFFIX)]
+        if name != Kind.CONFLICT and name in Kind:
+            return Kind(name)
+    raise Refused(Reason.KIND_UNKNOWN, f"typ is {_TYP_PREFIX}<kind>{_TYP_SUFFIX}", field="typ")
+
+
+def _check_members(body: StatementModel) -> None:
+    """Rules that span members or need our own types."""
+    chips = getattr(body, "chips", None)
+    if chips is not None:
+        for ueid in chips:
+            check_ueid(ueid)
+        if len(set(chips)) != len(chips):
+            raise Refused(Reason.FIELD_INVALID, "each chip once", field="chips")
+    ueid = getattr(body, "ueid", None)
+    if ueid is not None:
+        check_ueid(ueid)
+    if isinstance(body, Licence):
+        for name in ("countries", "models"):
+            items = getattr(body, name)
+            if len(set(items)) != len(items):
+                raise Refused(Reason.FIELD_INVALID, "each member once", field=name)
+        if body.not_after <= body.not_before:
+            raise Refused(Reason.FIELD_INVALID, "not_after follows not_before", field="not_after")
+
+
+def _refusal(error: ValidationError) -> Refused:
+    """The first fault that pydantic found, in our words, without echoing the value."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    field = ".".join(str(part) for part in first["loc"])[:100] or None
+    return Refused(Reason.FIELD_INVALID, str(first["msg"])[:200], field=field)

@@ -1,0 +1,277 @@
+"""May this authentic message join the log? Accepted, on record as a conflict, or refused.
+
+The signature has been checked by the caller (``Registry.key_for`` names the key). Refused means
+that nothing is kept; a conflict is an authentic statement that contradicts the record: it is kept
+as evidence, filed under those it touches, and changes nothing else. ``judge`` changes nothing.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from ledger.errors import Reason, Refused
+from ledger.protocol import statements as st
+from ledger.protocol import x509
+from ledger.protocol.heartbeat import Heartbeat
+from ledger.protocol.keys import PublicKey
+from ledger.protocol.statements import Action, Kind, Message, Role
+from ledger.registry.records import (
+    Chip,
+    Party,
+    Registry,
+    Subject,
+    Verdict,
+    chip_subject,
+    licence_subject,
+    may_decide,
+    party_subject,
+    state_after,
+    subject_idents,
+)
+
+MAX_STATEMENT_SKEW_MS = 86_400_000
+"""A statement's own time may lie this far from the ledger's; custody papers are often late."""
+
+
+def judge(registry: Registry, message: Message, now_ms: int) -> Verdict:
+    """Decide on ``message`` at ledger time ``now_ms``; raises ``Refused``."""
+    if message.kind is Kind.GENESIS:
+        return _genesis(registry, message)
+    if registry.genesis is None:
+        raise Refused(Reason.LEDGER_EMPTY, "the first entry of a ledger is its genesis")
+    if message.kind is not Kind.HEARTBEAT:
+        _check_time(message.body.iat, now_ms)
+    return _JUDGES[message.kind](registry, message, now_ms)
+
+
+def check_freshness(registry: Registry, heartbeat: Heartbeat, now_ms: int) -> None:
+    """Refuse a heartbeat whose nonce is not the current or the previous epoch's id.
+
+    The current epoch also has to be running still: a ledger that opens no epochs takes nothing.
+    """
+    epochs = registry.epochs[-2:]
+    for epoch in reversed(epochs):
+        if epoch.id == heartbeat.epoch:
+            if now_ms >= epochs[-1].not_after_ms:
+                raise Refused(
+                    Reason.EPOCH_EXPIRED, f"epoch {epoch.counter} is over", field="eat_nonce"
+                )
+            return
+    raise Refused(
+        Reason.EPOCH_UNKNOWN,
+        "the nonce is neither the current nor the previous epoch",
+        field="eat_nonce",
+    )
+
+
+def _check_time(iat: int, now_ms: int) -> None:
+    if abs(iat * 1000 - now_ms) > MAX_STATEMENT_SKEW_MS:
+        raise Refused(
+            Reason.TIME_IMPLAUSIBLE, "iat is more than a day from the ledger's time", field="iat"
+        )
+
+
+def _genesis(registry: Registry, message: Message) -> Verdict:
+    if registry.genesis is not None:
+        raise Refused(Reason.GENESIS_EXISTS, f"this ledger is {registry.genesis.origin}")
+    body: st.Genesis = message.body
+    founders = [body.authority, body.verifier, *body.officers]
+    idents = [founder.id for founder in founders]
+    keys = [PublicKey.from_cose_key(founder.key).kid for founder in founders]
+    keys.append(PublicKey.from_cose_key(body.ledger).kid)
+    if len(set(idents)) != len(idents) or st.LEDGER_PARTY in idents:
+        raise Refused(Reason.FIELD_INVALID, "founders have different ids, none is 'ledger'")
+    if len(set(keys)) != len(keys):
+        raise Refused(Reason.KEY_IN_USE, "every founder has a key of its own")
+    return Verdict((party_subject(body.authority.id),))
+
+
+def _require_role(registry: Registry, message: Message, *roles: Role) -> Party:
+    party = registry.signer(message)
+    if not party.roles.intersection(roles):
+        wanted = " or ".join(roles)
+        raise Refused(
+            Reason.NOT_AUTHORISED,
+            f"{party.id} is {', '.join(sorted(party.roles))}; {message.kind} takes {wanted}",
+        )
+    return party
+
+
+def _party(registry: Registry, message: Message, _now_ms: int) -> Verdict:
+    _require_role(registry, message, Role.AUTHORITY)
+    body: st.PartyStatement = message.body
+    if body.id == st.LEDGER_PARTY or registry.find_party(body.id) is not None:
+        raise Refused(Reason.PARTY_REGISTERED, f"{body.id} is registered", field="id")
+    if registry.find_owner(PublicKey.from_cose_key(body.key).kid) is not None:
+        raise Refused(Reason.KEY_IN_USE, "the key has an owner", field="key")
+    if body.parent is not None and registry.find_party(body.parent) is None:
+        raise Refused(Reason.PARTY_UNKNOWN, f"no party {body.parent}", field="parent")
+    if (Role.MANUFACTURER in body.roles) != (body.root_certificate is not None):
+        raise Refused(
+            Reason.FIELD_INVALID,
+            "a manufacturer, and only a manufacturer, has a root certificate",
+            field="root_certificate",
+        )
+    if body.root_certificate is not None:
+        x509.check_root(body.root_certificate)
+    return Verdict((party_subject(body.id),))
+
+
+def _licence(registry: Registry, message: Message, _now_ms: int) -> Verdict:
+    _require_role(registry, message, Role.AUTHORITY)
+    body: st.Licence = message.body
+    if registry.find_licence(body.id) is not None:
+        raise Refused(Reason.LICENCE_REGISTERED, f"{body.id} is registered", field="id")
+    if registry.find_party(body.holder) is None:
+        raise Refused(Reason.PARTY_UNKNOWN, f"no party {body.holder}", field="holder")
+    return Verdict((licence_subject(body.id), party_subject(body.holder)))
+
+
+def _policy(registry: Registry, message: Message, _now_ms: int) -> Verdict:
+    party = _require_role(registry, message, Role.AUTHORITY)
+    wanted = 1 if registry.policy is None else registry.policy.version + 1
+    if message.body.version != wanted:
+        raise Refused(Reason.POLICY_VERSION, f"the next version is {wanted}", field="version")
+    return Verdict((party_subject(party.id),))
+
+
+def _epoch(registry: Registry, message: Message, now_ms: int) -> Verdict:
+    party = _require_role(registry, message, Role.LEDGER)
+    body: st.Epoch = message.body
+    last = registry.epoch
+    wanted = 0 if last is None else last.counter + 1
+    if body.counter != wanted or any(body.id == epoch.id for epoch in registry.epochs):
+        raise Refused(Reason.FIELD_INVALID, f"the next epoch is {wanted}, with an id of its own")
+    if not body.not_before_ms <= now_ms < body.not_after_ms:
+        raise Refused(Reason.TIME_IMPLAUSIBLE, "an epoch is opened while it runs")
+    if last is not None and body.not_before_ms < last.not_before_ms:
+        raise Refused(Reason.TIME_IMPLAUSIBLE, "epochs follow each other")
+    return Verdict((party_subject(party.id),))
+
+
+def _birth(registry: Registry, message: Message, now_ms: int) -> Verdict:
+    party = _require_role(registry, message, Role.MANUFACTURER)
+    body: st.Birth = message.body
+    key = PublicKey.from_cose_key(body.key)
+    assert party.root_certificate is not None  # noqa: S101 - _party demands it of manufacturers
+    device_key = x509.verify_chain(
+        body.certificates,
+        party.root_certificate,
+        at=datetime.fromtimestamp(body.iat, UTC),
+        ueid=body.ueid,
+    )
+    if not device_key.verify(st.binding_message(body.ueid, body.key), body.binding):
+        raise Refused(
+            Reason.BINDING_INVALID, "the device key did not sign UEID and key", field="binding"
+        )
+    subjects = (chip_subject(body.ueid), party_subject(party.id))
+    if registry.find_chip(body.ueid) is not None:
+        detail = "the UEID is registered; the first registration stands"
+        return _conflict(registry, party, subjects, Reason.UEID_REGISTERED, detail)
+    owner = registry.find_owner(key.kid)
+    if owner is not None:
+        # Filed under the rightful owner, never under the UEID that was not let in.
+        subjects = ((owner.kind, owner.ident), party_subject(party.id))
+        return _conflict(registry, party, subjects, Reason.KEY_IN_USE, "the key has an owner")
+    return Verdict(subjects)
+
+
+def _heartbeat(registry: Registry, message: Message, now_ms: int) -> Verdict:
+    body: Heartbeat = message.body
+    check_freshness(registry, body, now_ms)
+    chip = registry.chip(body.ueid)
+    subjects = (chip_subject(chip.ueid),)
+    if body.counter <= chip.counter:
+        if message.content_digest == chip.heartbeat_digest:
+            raise Refused(Reason.DUPLICATE, f"heartbeat {body.counter} is on the ledger")
+        detail = f"counter {body.counter} after {chip.counter}"
+        return _conflict(registry, chip, subjects, Reason.COUNTER_ROLLBACK, detail)
+    if body.counter == chip.counter + 1 and body.previous != chip.heartbeat_digest:
+        detail = f"heartbeat {body.counter} names another heartbeat {chip.counter}"
+        return _conflict(registry, chip, subjects, Reason.HEARTBEAT_FORK, detail)
+    return Verdict(subjects)
+
+
+def _custody(registry: Registry, message: Message, _now_ms: int) -> Verdict:
+    party = _require_role(registry, message, Role.CUSTODIAN, Role.CARRIER, Role.MANUFACTURER)
+    body: Any = message.body
+    subjects: list[Subject] = [chip_subject(ueid) for ueid in body.chips]
+    subjects.append(party_subject(party.id))
+    licence_id = getattr(body, "licence", None)
+    if licence_id is not None:
+        if registry.find_licence(licence_id) is None:
+            raise Refused(Reason.LICENCE_UNKNOWN, f"no licence {licence_id}", field="licence")
+        subjects.append(licence_subject(licence_id))
+    for name in ("to", "sender"):
+        other = getattr(body, name, None)
+        if other is not None:
+            if registry.find_party(other) is None:
+                raise Refused(Reason.PARTY_UNKNOWN, f"no party {other}", field=name)
+            subjects.append(party_subject(other))
+    filed = tuple(subject_idents(subjects))
+    for ueid in body.chips:
+        fault = _custody_fault(registry.chip(ueid), party, message.kind, body)
+        if fault is not None:
+            return _conflict(registry, party, filed, fault, f"chip {ueid.hex()}")
+    return Verdict(filed)
+
+
+def _custody_fault(chip: Chip, party: Party, kind: Kind, body: Any) -> Reason | None:
+    if chip.retired:
+        return Reason.CHIP_RETIRED
+    if kind is Kind.RECEIVE:
+        expected = chip.consignee == party.id and chip.holder == body.sender
+        return None if expected else Reason.NOTHING_IN_TRANSIT
+    if chip.holder != party.id:
+        return Reason.NOT_CUSTODIAN
+    return Reason.IN_TRANSIT if chip.consignee is not None else None
+
+
+def _decision(registry: Registry, message: Message, _now_ms: int) -> Verdict:
+    body: st.Decision = message.body
+    party = _require_role(registry, message, may_decide(Action(body.action)))
+    chip = registry.chip(body.ueid)
+    if body.key != chip.key.thumbprint:
+        raise Refused(Reason.COSE_KEY_MISMATCH, "the decision names another key", field="key")
+    if (body.sequence, body.previous) != (chip.decision_sequence + 1, chip.decision_digest):
+        raise Refused(
+            Reason.DECISION_SEQUENCE,
+            f"the next decision is {chip.decision_sequence + 1} after "
+            f"{chip.decision_digest.hex()[:16]}",
+            field="sequence",
+        )
+    if state_after(chip.state, Action(body.action)) is None:
+        raise Refused(
+            Reason.DECISION_TRANSITION, f"a chip that is {chip.state} takes no {body.action}"
+        )
+    return Verdict((chip_subject(chip.ueid), party_subject(party.id)))
+
+
+def _conflict(
+    registry: Registry,
+    who: Chip | Party,
+    subjects: tuple[Subject, ...],
+    reason: Reason,
+    detail: str,
+) -> Verdict:
+    """A verdict of conflict, unless its author has filled this epoch's share."""
+    epoch = registry.epoch_counter
+    if who.conflict_epoch == epoch and who.conflicts >= registry.conflicts_per_epoch:
+        raise Refused(Reason.CONFLICTS_CAPPED, f"{reason.value}: {detail}")
+    return Verdict(subjects, reason, detail)
+
+
+_JUDGES: dict[Kind, Callable[[Registry, Message, int], Verdict]] = {
+    Kind.PARTY: _party,
+    Kind.LICENCE: _licence,
+    Kind.POLICY: _policy,
+    Kind.EPOCH: _epoch,
+    Kind.BIRTH: _birth,
+    Kind.HEARTBEAT: _heartbeat,
+    Kind.SHIP: _custody,
+    Kind.RECEIVE: _custody,
+    Kind.INSTALL: _custody,
+    Kind.RETIRE: _custody,
+    Kind.DECISION: _decision,
+}
+
