@@ -67,8 +67,8 @@ _IMPURE_MODULES = frozenset(
 )
 _IMPURE_CALLS = frozenset({"open", "input", "print", "exec", "eval", "breakpoint", "__import__"})
 _IMPURE_ATTRIBUTES = frozenset(
-    "generate generate_private_key open random random_serial_number read_bytes read_text token_bytes"
-    " token_hex urandom uuid1 uuid4 write_bytes write_text".split()
+    "generate generate_private_key open random random_serial_number read_bytes read_text"
+    " token_bytes token_hex urandom uuid1 uuid4 write_bytes write_text".split()
 )
 _CLOCK_ATTRIBUTES = frozenset({"now", "today", "utcnow"})
 _CLOCK_CALLS = frozenset({"time.time", "time.time_ns"})
