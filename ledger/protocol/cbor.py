@@ -10,6 +10,7 @@ length first (RFC 7049), its decoder ignores trailing bytes, and it turns tags i
 """
 
 import struct
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
@@ -25,6 +26,7 @@ MAX_DEPTH = 8
 
 _UINT64_MAX = (1 << 64) - 1
 _LEAVES = frozenset((int, bytes, str, bool, NoneType))
+_COPIED = _LEAVES - {int}
 _BEFORE_TEXTS = (-1, b"")
 _FLOAT16, _FLOAT32, _FLOAT64 = struct.Struct(">e"), struct.Struct(">f"), struct.Struct(">d")
 
@@ -125,14 +127,17 @@ def _shrinks(number: float) -> bool:
 def _order(value: Any, shorter: list[float]) -> Any:
     """A copy of ``value`` with sorted maps and plain types; collects floats that shrink."""
     kind = type(value)
-    if kind is bytes or kind is str or kind is bool or value is None:
+    if kind in _COPIED:
         return value
     if kind is int:
         return _in_range(value)
     if kind is dict:
-        return {key: _order(value[key], shorter) for key in _sorted_keys(value)}
+        return {
+            key: item if type(item := value[key]) in _COPIED else _order(item, shorter)
+            for key in _sorted_keys(value)
+        }
     if kind is list or kind is tuple:
-        return [_order(item, shorter) for item in value]
+        return [item if type(item) in _COPIED else _order(item, shorter) for item in value]
     if kind is float:
         if _shrinks(value):
             shorter.append(value)
@@ -148,24 +153,29 @@ def _order(value: Any, shorter: list[float]) -> Any:
 def _sorted_keys(value: dict[Any, Any]) -> list[Any]:
     """Keys in the bytewise order of their encodings: unsigned, negative, text by length."""
     kinds = set(map(type, value))
-    if kinds == {int}:
-        _in_range(min(value)), _in_range(max(value))
-        return sorted(value, key=_int_rank)
     if not kinds <= {int, str}:
         raise TypeError("a map key is neither an int nor a str")
-    integers = [_in_range(key) for key in value if type(key) is int]
+    if str not in kinds:
+        return _sorted_ints(list(value))
+    integers = [key for key in value if type(key) is int]
     texts = [key for key in value if type(key) is str]
-    return sorted(integers, key=_int_rank) + sorted(texts, key=_text_rank)
+    return _sorted_ints(integers) + sorted(texts, key=_text_rank)
+
+
+def _sorted_ints(keys: list[int]) -> list[int]:
+    keys.sort()
+    if not keys or (keys[0] >= 0 and keys[-1] <= _UINT64_MAX):
+        return keys
+    _in_range(keys[0])
+    _in_range(keys[-1])
+    zero = bisect_left(keys, 0)
+    return keys[zero:] + keys[:zero][::-1]
 
 
 def _in_range(value: int) -> int:
     if not -_UINT64_MAX - 1 <= value <= _UINT64_MAX:
         raise ValueError("an integer is outside CBOR's range of 64 bits and sign")
     return value
-
-
-def _int_rank(key: int) -> int:
-    return key if key >= 0 else _UINT64_MAX - key
 
 
 def _text_rank(key: str) -> tuple[int, bytes]:
