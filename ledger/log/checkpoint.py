@@ -9,7 +9,7 @@ from ledger.errors import Reason, Refused
 from ledger.log.merkle import EMPTY_ROOT, HASH_SIZE, MAX_SIZE
 from ledger.log.note import (
     NoteSignature,
-    NoteSigner,
+    Signer,
     Verifier,
     open_note,
     sign_note,
@@ -71,7 +71,7 @@ def _require_line(line: str) -> None:
         raise Refused(Reason.NOTE_MALFORMED, "a checkpoint line is non-empty text without controls")
 
 
-def sign_checkpoint(checkpoint: Checkpoint, signers: Sequence[NoteSigner]) -> bytes:
+def sign_checkpoint(checkpoint: Checkpoint, signers: Sequence[Signer]) -> bytes:
     """The checkpoint as a signed note.
 
     The caller answers for its being consistent with every checkpoint signed before.

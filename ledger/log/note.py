@@ -68,6 +68,12 @@ class NoteSignature:
         return f"{_DASH}{self.name} {encode_base64(self.key_id + self.signature)}\n"
 
 
+class Signer(Protocol):
+    """Whatever makes one signature line; :class:`NoteSigner`, or a cosigner of another type."""
+
+    def sign(self, text: bytes, /) -> NoteSignature: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Note:
     """A note taken apart; nothing in it has been verified."""
@@ -112,12 +118,12 @@ class NoteSigner:
     def __repr__(self) -> str:
         return f"NoteSigner({self.vkey.encode()!r})"
 
-    def sign(self, text: bytes) -> NoteSignature:
+    def sign(self, text: bytes, /) -> NoteSignature:
         """The signature line over ``text``."""
         return NoteSignature(self.vkey.name, self.vkey.key_id, self._key.sign(text))
 
 
-def sign_note(text: bytes, signers: Sequence[NoteSigner]) -> bytes:
+def sign_note(text: bytes, signers: Sequence[Signer]) -> bytes:
     """The note over ``text`` (which ends in a newline) with one line for each signer."""
     _require_text(text)
     data = Note(text, tuple(signer.sign(text) for signer in signers)).encode()
