@@ -190,7 +190,7 @@ def open_note(
             raise Refused(
                 Reason.SIGNATURE_INVALID, f"the signature of {signature.name} does not verify"
             )
-        verified.setdefault(identity, signature)
+        verified[identity] = signature
     if not verified:
         raise Refused(Reason.SIGNATURE_INVALID, "no known key has signed the note")
     return note.text, tuple(verified.values())

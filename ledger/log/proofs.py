@@ -84,7 +84,7 @@ def verify_consistency(
     """
     _require_order(size1, size2)
     require_hashes((root1, root2), "root")
-    if (size1 == 0 and root1 != EMPTY_ROOT) or (size2 == 0 and root2 != EMPTY_ROOT):
+    if size1 == 0 and root1 != EMPTY_ROOT:
         raise Refused(Reason.PROOF_INVALID, "a tree of size 0 has the empty root", field="root")
     if size1 in (0, size2):
         _require_length(proof, 0)

@@ -53,6 +53,7 @@ def test_empty_tree_has_size_zero_and_the_empty_root() -> None:
         pytest.param("", id="nothing"),
         pytest.param(f"{ORIGIN}\n1\n", id="two lines"),
         pytest.param(f"{ORIGIN}\n1\n{ROOT}", id="no final newline"),
+        pytest.param(f"{ORIGIN}\n1\n{ROOT}\ncut", id="no final newline after an extension"),
         pytest.param(f"\n1\n{ROOT}\n", id="empty origin"),
         pytest.param(f"{ORIGIN}\n01\n{ROOT}\n", id="leading zero"),
         pytest.param(f"{ORIGIN}\n+1\n{ROOT}\n", id="plus sign"),

@@ -107,6 +107,7 @@ DASH = "— ".encode()
         pytest.param(b"\n" + LINE, id="no text but a blank line"),
         pytest.param(b"text\n" + LINE, id="no blank line"),
         pytest.param(TEXT + b"\n" + LINE[:-1], id="no final newline"),
+        pytest.param(TEXT + b"\n" + LINE + LINE[:-1], id="no final newline after two lines"),
         pytest.param(TEXT + b"\n" + LINE + b"\n", id="blank line at the end"),
         pytest.param(TEXT + b"\n" + LINE + b"more\n", id="other line at the end"),
         pytest.param(TEXT + b"\n" + LINE.replace(DASH, b"- "), id="hyphen"),

@@ -1,6 +1,7 @@
 """Proofs made from leaves and from tiles, against the recursive definition; strictness."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -155,6 +156,14 @@ def test_index_outside_the_tree_is_refused_on_both_sides(index: int, size: int) 
         proofs.inclusion_proof(NODES, index, size)
     with pytest.raises(Refused):
         proofs.root_from_inclusion(LEAVES[0], index, size, [])
+
+
+def test_proof_element_that_is_no_byte_string_is_refused() -> None:
+    wrong: Any = ["a" * 32]
+    with pytest.raises(Refused):
+        proofs.verify_inclusion(LEAVES[0], 0, 2, wrong, LEAVES[1])
+    with pytest.raises(Refused):
+        proofs.verify_consistency(1, 2, LEAVES[0], LEAVES[1], wrong)
 
 
 def test_proof_for_a_shrinking_tree_is_refused() -> None:
