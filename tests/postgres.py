@@ -28,8 +28,14 @@ STOP_SECONDS = 30
 # Unix socket paths end at 107 bytes (sun_path), and TMPDIR may be long: then /tmp is used.
 LONGEST_DIRECTORY = 80
 
-# Waits until the parent closes the pipe, by intent or by dying; then stops the server.
-_KEEPER = '"$@" & server=$!; cat >/dev/null; kill -INT "$server" 2>/dev/null; wait "$server"'
+# Ends with the server, and stops it once the parent closes the pipe, by intent or by dying.
+_KEEPER = """
+exec 3<&0
+"$@" </dev/null & server=$!
+(cat <&3 >/dev/null; kill -INT "$server") & watcher=$!
+wait "$server"
+kill "$watcher" 2>/dev/null
+"""
 
 
 class ServerUnavailable(Exception):
@@ -139,8 +145,8 @@ def own_server(binaries: Path) -> Iterator[URL]:
         url = URL.create(
             "postgresql+psycopg", "postgres", database="postgres", query={"host": str(home)}
         )
-        with _running(binaries, data, home, account):
-            _wait_ready(url, home / "log")
+        with _running(binaries, data, home, account) as keeper:
+            _wait_ready(keeper, data / "postmaster.pid", home / "log")
             yield url
     finally:
         shutil.rmtree(home, ignore_errors=True)
@@ -181,9 +187,11 @@ def _private_directory(account: Account | None) -> Path:
 
 def _reachable(binaries: Path, home: Path, account: Account) -> Path:
     """The programs where ``account`` may run them: in place, or copied below ``home``."""
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
+    with contextlib.suppress(OSError, subprocess.SubprocessError, ServerUnavailable):
         _as_account([binaries / "postgres", "--version"], account, home)
         return binaries
+    if binaries.parts[-2:] != ("pginstall", "bin"):
+        raise ServerUnavailable(f"the account {account.name} may not run {binaries}/postgres")
     copy = copy_wheel(binaries, home / "wheel")
     for path in (home / "wheel").rglob("*"):
         os.chown(path, account.uid, account.gid, follow_symlinks=False)
@@ -264,15 +272,13 @@ def _running(
             keeper.wait()
 
 
-def _wait_ready(url: URL, log: Path) -> None:
+def _wait_ready(keeper: subprocess.Popen[bytes], status: Path, log: Path) -> None:
+    """Wait until the server writes "ready" into the eighth line of its lock file."""
     deadline = time.monotonic() + START_SECONDS
     while True:
-        try:
-            _connect(url).close()
-        except psycopg.OperationalError as error:
-            text_so_far = log.read_text(errors="replace")
-            if time.monotonic() > deadline or "FATAL" in text_so_far:
-                raise ServerUnavailable(f"{error}; {text_so_far[-500:]}") from error
-            time.sleep(0.05)
-        else:
-            return
+        with contextlib.suppress(FileNotFoundError):
+            if "".join(status.read_text().splitlines()[7:8]).strip() == "ready":
+                return
+        if keeper.poll() is not None or time.monotonic() > deadline:
+            raise ServerUnavailable(f"postgres did not start: {log.read_text()[-500:].strip()}")
+        time.sleep(0.02)

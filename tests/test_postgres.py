@@ -60,6 +60,18 @@ def test_own_server_leaves_nothing_behind() -> None:
 
 
 @pytest.mark.postgres
+def test_server_that_cannot_start_is_reported_with_its_log(tmp_path: Path) -> None:
+    binaries = tmp_path / "package" / "pginstall" / "bin"
+    binaries.mkdir(parents=True)
+    (binaries / "initdb").write_text("#!/bin/sh\n")
+    (binaries / "postgres").write_text("#!/bin/sh\necho out of shared memory\nexit 1\n")
+    for program in binaries.iterdir():
+        program.chmod(0o755)
+    with pytest.raises(postgres.ServerUnavailable, match="out of shared memory"):
+        postgres.own_server(binaries).__enter__()
+
+
+@pytest.mark.postgres
 def test_own_server_ends_when_its_parent_is_killed() -> None:
     program = (
         "import sys, time\n"
@@ -69,18 +81,14 @@ def test_own_server_ends_when_its_parent_is_killed() -> None:
         "    print(url.query['host'], flush=True)\n"
         "    time.sleep(60)\n"
     )
-    parent = subprocess.Popen(
-        [sys.executable, "-c", program, str(_binaries())],
-        cwd=Path(__file__).parent.parent,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert parent.stdout is not None
-    home = Path(parent.stdout.readline().strip())
+    command = [sys.executable, "-c", program, str(_binaries())]
+    with subprocess.Popen(
+        command, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        home = Path(parent.stdout.readline().strip())
+        parent.kill()
     server = int((home / "data" / "postmaster.pid").read_text().splitlines()[0])
-    parent.kill()
-    parent.wait()
-    parent.stdout.close()
     deadline = time.monotonic() + 30
     while _alive(server) and time.monotonic() < deadline:
         time.sleep(0.05)
