@@ -1,0 +1,18 @@
+"""What the routes of one app share. Made by ``create_app``; there is no other state."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from api.metrics import Metrics
+from api.ports import Node
+from api.settings import ServiceSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """A ledger, the limits, the counters, and whom to tell that the service has to stop."""
+
+    node: Node
+    settings: ServiceSettings
+    metrics: Metrics
+    on_fatal: Callable[[BaseException], None]

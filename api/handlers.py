@@ -1,0 +1,131 @@
+"""How every fault becomes a problem document: the app's exception handlers and its outer edge."""
+
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api import problems
+from api.context import Context
+from ledger.errors import IntegrityError, Reason, Refused, StorageError
+
+_UNCOUNTED = frozenset({"/healthz", "/readyz", "/metrics"})
+"""What an operator has to reach when the service is busy."""
+
+_log = structlog.get_logger("api")
+
+
+def install(app: FastAPI, context: Context) -> None:
+    """Give ``app`` a problem document for every fault."""
+    retry = context.settings.retry_after_s
+
+    async def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, Refused)  # noqa: S101  (registered for this type)
+        return problems.of_refused(error, request.url.path, retry_after_s=retry)
+
+    async def storage(request: Request, error: Exception) -> Response:
+        _log.error("storage fault", error=type(error).__name__, path=request.url.path)
+        refusal = Refused(Reason.STORAGE, "the write was not carried out and nothing was kept")
+        return problems.of_refused(refusal, request.url.path, retry_after_s=retry)
+
+    async def invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)  # noqa: S101
+        return problems.of_refused(validation_refusal(error.errors()), request.url.path)
+
+    async def http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101
+        return _of_http(error, request)
+
+    app.add_exception_handler(Refused, refused)
+    app.add_exception_handler(StorageError, storage)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, http)
+    app.add_middleware(Edge, context=context)
+
+
+def validation_refusal(errors: Any) -> Refused:
+    """The first fault that pydantic found, in our words, without echoing the value."""
+    first = errors[0]
+    path = [str(part) for part in first["loc"] if part not in ("query", "path", "body")]
+    return Refused(
+        Reason.PARAMETER_INVALID, str(first["msg"])[:200], field=".".join(path)[:100] or None
+    )
+
+
+def _of_http(error: HTTPException, request: Request) -> Response:
+    """The framework's own refusals: no such route, or not with this method."""
+    path = request.url.path
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        detail = f"{request.method[:20]} is not possible here"
+        body = problems.document(Reason.METHOD_NOT_ALLOWED, detail, path)
+        return problems.response(body, error.headers)
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return problems.response(problems.document(Reason.NOT_FOUND, "no such address", path))
+    body = problems.document(Reason.PARAMETER_INVALID, "the request cannot be read", path)
+    return problems.response(body)
+
+
+class Edge:
+    """Outermost ASGI layer: bounds the requests in flight, and catches what nothing else did.
+
+    A fault of ours is answered with a problem document and logged by its class only, since its
+    text may quote the request. Stored data that contradicts itself stops the service.
+    """
+
+    def __init__(self, app: ASGIApp, context: Context) -> None:
+        self._app = app
+        self._context = context
+        self._in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if scope["path"] in _UNCOUNTED:
+            await self._guarded(scope, receive, send)
+            return
+        if self._in_flight >= self._context.settings.max_requests:
+            await self._busy(scope, receive, send)
+            return
+        self._in_flight += 1
+        self._context.metrics.in_flight.set(self._in_flight)
+        try:
+            await self._guarded(scope, receive, send)
+        finally:
+            self._in_flight -= 1
+            self._context.metrics.in_flight.set(self._in_flight)
+
+    async def _busy(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = Refused(Reason.BUSY, "too many requests are being answered")
+        self._context.metrics.busy.inc()
+        answer = problems.of_refused(
+            refusal, scope["path"], retry_after_s=self._context.settings.retry_after_s
+        )
+        await answer(scope, receive, send)
+
+    async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = False
+
+        async def watched(message: Message) -> None:
+            nonlocal began
+            began = began or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception as error:
+            name = type(error).__name__
+            _log.error("unexpected fault", error=name, method=scope["method"], path=scope["path"])
+            self._context.metrics.faults.labels(name).inc()
+            if isinstance(error, IntegrityError):
+                self._context.on_fatal(error)
+            if not began:
+                answer = problems.response(problems.internal_document(scope["path"]))
+                await answer(scope, receive, send)

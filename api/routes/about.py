@@ -1,0 +1,114 @@
+"""The ledger as a whole: its identity and size, its clock, the current epoch."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from pydantic import ValidationError
+from starlette.responses import Response
+
+from api import answers, schemas
+from api.context import Context
+from api.handlers import validation_refusal
+from api.media import COSE, JSON, Uploads, accepts, content_type
+from api.openapi import ALWAYS, problem_responses
+from api.ports import LedgerStatus
+from api.settings import MAX_CLOCK_BYTES
+from ledger.errors import Reason
+
+_CLOCK_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {JSON: {"schema": {"$ref": "#/components/schemas/ClockRequest"}}},
+    }
+}
+_EPOCH_BYTES: dict[str, Any] = {COSE: {"schema": {"type": "string", "format": "binary"}}}
+
+
+def router(context: Context) -> APIRouter:
+    """Routes under /v1 about the ledger itself."""
+    routes = APIRouter(prefix="/v1", tags=["ledger"])
+    node = context.node
+    uploads = Uploads(max_held=2**20, timeout_s=context.settings.upload_timeout_s)
+
+    @routes.get("/ledger", response_model=schemas.Ledger, responses=problem_responses(*ALWAYS))
+    def ledger() -> Response:
+        """Origin, genesis, keys, clock and size of the ledger."""
+        return answers.json(_ledger(node.status()))
+
+    @routes.get("/clock", response_model=schemas.Clock, responses=problem_responses(*ALWAYS))
+    def clock() -> Response:
+        """The ledger's clock."""
+        return answers.json(_clock(node.status()))
+
+    @routes.post(
+        "/clock",
+        response_model=schemas.Clock,
+        openapi_extra=_CLOCK_BODY,
+        responses=problem_responses(
+            Reason.CLOCK, Reason.PARAMETER_INVALID, Reason.TOO_LARGE, Reason.MEDIA_TYPE, *ALWAYS
+        ),
+    )
+    async def set_clock(request: Request) -> Response:
+        """Move a simulated clock forward.
+
+        Opens every epoch on the way, lets the verifier follow, publishes a checkpoint, and only
+        then answers.
+        """
+        content_type(request, (JSON,))
+        async with uploads.body(request, MAX_CLOCK_BYTES) as body:
+            wanted = _clock_request(body)
+        await run_in_threadpool(node.set_time, wanted.now_ms)
+        return answers.json(_clock(await run_in_threadpool(node.status)))
+
+    @routes.get(
+        "/epoch",
+        response_model=schemas.Epoch,
+        responses={
+            200: {"content": _EPOCH_BYTES},
+            **problem_responses(Reason.LEDGER_EMPTY, *ALWAYS),
+        },
+    )
+    def epoch(request: Request) -> Response:
+        """The current epoch; with `Accept: application/cose`, its signed statement's bytes."""
+        now = node.epoch()
+        if accepts(request, COSE):
+            headers = {**answers.NO_CACHE, "Vary": "Accept"}
+            return Response(now.statement, media_type=COSE, headers=headers)
+        return answers.json(
+            {
+                "id": now.id.hex(),
+                "counter": now.counter,
+                "not_before_ms": now.not_before_ms,
+                "not_after_ms": now.not_after_ms,
+                "statement": now.statement.hex(),
+            }
+        )
+
+    return routes
+
+
+def _clock_request(body: bytes) -> schemas.ClockRequest:
+    try:
+        return schemas.ClockRequest.model_validate_json(body)
+    except ValidationError as error:
+        raise validation_refusal(error.errors(include_url=False, include_input=False)) from None
+
+
+def _clock(status: LedgerStatus) -> dict[str, Any]:
+    return {"mode": status.clock_mode, "now_ms": status.now_ms}
+
+
+def _ledger(status: LedgerStatus) -> dict[str, Any]:
+    genesis = status.genesis_digest
+    return {
+        "origin": status.origin,
+        "genesis": None if genesis is None else genesis.hex(),
+        "clock": _clock(status),
+        "ledger_key": status.ledger_key.hex(),
+        "verifier_key": status.verifier_key.hex(),
+        "vkey": status.vkey,
+        "size": status.size,
+        "published_size": status.published_size,
+        "epoch_s": status.epoch_s,
+    }

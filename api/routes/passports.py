@@ -1,0 +1,58 @@
+"""Chips, their custody histories, and decisions."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from starlette.responses import Response
+
+from api import answers, schemas
+from api.context import Context
+from api.openapi import ALWAYS, problem_responses
+from api.ports import PassportFilter
+from ledger.errors import Reason
+from ledger.values import parse_ueid
+
+_PAGE = problem_responses(Reason.PARAMETER_INVALID, *ALWAYS)
+_ONE = problem_responses(Reason.CHIP_UNKNOWN, Reason.CLAIM_INVALID, *ALWAYS)
+_HISTORY = problem_responses(
+    Reason.CHIP_UNKNOWN, Reason.CLAIM_INVALID, Reason.PARAMETER_INVALID, *ALWAYS
+)
+Ueid = Annotated[str, Path(description="UEID in hexadecimal", examples=["01" + "5c" * 16])]
+
+
+def router(context: Context) -> APIRouter:
+    """Routes under /v1 that tell about chips."""
+    routes = APIRouter(prefix="/v1", tags=["passports"])
+    node = context.node
+
+    @routes.get("/devices", response_model=schemas.Passports, responses=_PAGE)
+    def devices(query: Annotated[schemas.PassportQuery, Query()]) -> Response:
+        """Passports, filtered and paged."""
+        wanted = PassportFilter(
+            state=query.state, holder=query.holder, country=query.country, model=query.model
+        )
+        return answers.page(node.passports(wanted, query.after, query.limit))
+
+    @routes.get("/devices/{ueid}", response_model=schemas.Passport, responses=_ONE)
+    def device(ueid: Ueid) -> Response:
+        """The passport of one chip."""
+        return answers.json(node.passport(parse_ueid(ueid)))
+
+    @routes.get("/devices/{ueid}/history", response_model=schemas.History, responses=_HISTORY)
+    def history(ueid: Ueid, query: Annotated[schemas.HistoryQuery, Query()]) -> Response:
+        """The custody history of one chip, oldest entry first."""
+        return answers.page(node.history(parse_ueid(ueid), query.after, query.limit))
+
+    @routes.get(
+        "/decisions",
+        response_model=schemas.Decisions,
+        responses=problem_responses(
+            Reason.PARAMETER_INVALID, Reason.CLAIM_INVALID, Reason.CHIP_UNKNOWN, *ALWAYS
+        ),
+    )
+    def decisions(query: Annotated[schemas.DecisionQuery, Query()]) -> Response:
+        """Decisions with their reasons and evidence digests, oldest first."""
+        ueid = None if query.ueid is None else parse_ueid(query.ueid)
+        return answers.page(node.decisions(ueid, query.action, query.after, query.limit))
+
+    return routes
