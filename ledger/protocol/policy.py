@@ -41,19 +41,19 @@ class Policy(StatementModel):
     version: Annotated[int, Field(ge=1, le=2**31)]
     title: ShortText
     max_clock_skew_s: Annotated[int, Field(ge=1, le=86_400 * 7)] = 900
-    allowed_debug: Annotated[list[Annotated[int, Field(ge=0, le=4)]], Field(max_length=5)] = [
-        2,
-        3,
-        4,
+    allowed_debug: Annotated[
+        list[Annotated[int, Field(ge=0, le=4)]],
+        Field(max_length=5, default_factory=lambda: [2, 3, 4]),
     ]
     reference_values: Annotated[
         dict[ModelName, Annotated[list[ReferenceValue], Field(min_length=1, max_length=64)]],
-        Field(max_length=256),
-    ] = {}
-    minimum_svn: Annotated[dict[ModelName, UInt], Field(max_length=256)] = {}
+        Field(max_length=256, default_factory=dict),
+    ]
+    minimum_svn: Annotated[dict[ModelName, UInt], Field(max_length=256, default_factory=dict)]
     hold_after: Annotated[
-        dict[RuleId, Annotated[int, Field(ge=1, le=1_000)]], Field(max_length=16)
-    ] = {}
+        dict[RuleId, Annotated[int, Field(ge=1, le=1_000)]],
+        Field(max_length=16, default_factory=dict),
+    ]
     """Contraindicated appraisals of one rule before a hold; a rule that is not named never holds
     by itself (it sets the suspect flag)."""
     clear_after: Annotated[int, Field(ge=1, le=1_000)] = 3

@@ -263,6 +263,7 @@ _MODELS: dict[Kind, type[StatementModel]] = {
 }
 STATEMENT_MODELS = dict(_MODELS)
 _KINDS = {model: kind for kind, model in _MODELS.items()}
+_KIND_NAMES = frozenset(kind.value for kind in Kind) - {Kind.CONFLICT.value}
 _TYP_PREFIX, _TYP_SUFFIX = "application/chip-passport.", "+cbor"
 
 
@@ -366,7 +367,7 @@ def binding_message(ueid: bytes, key: bytes) -> bytes:
 def _kind(typ: str | None) -> Kind:
     if typ is not None and typ.startswith(_TYP_PREFIX) and typ.endswith(_TYP_SUFFIX):
         name = typ[len(_TYP_PREFIX) : -len(_TYP_SUFFIX)]
-        if name != Kind.CONFLICT and name in Kind:
+        if name in _KIND_NAMES:
             return Kind(name)
     raise Refused(Reason.KIND_UNKNOWN, f"typ is {_TYP_PREFIX}<kind>{_TYP_SUFFIX}", field="typ")
 

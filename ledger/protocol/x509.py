@@ -194,6 +194,22 @@ def verify_chain(chain: Sequence[bytes], root: bytes, at: Moment, ueid: bytes) -
     return _public_key("device", parsed[0])
 
 
+def check_root(root: bytes) -> PublicKey:
+    """The key of a manufacturer's root that may be registered; else Refused(CERTIFICATE_INVALID).
+
+    Form, self-issued, CA, key usage, algorithm and its own signature. Validity is looked at when a
+    chain is checked, since a root outlives many of them.
+    """
+    if len(root) > MAX_CERTIFICATE_SIZE:
+        raise _refused("root", f"a certificate has at most {MAX_CERTIFICATE_SIZE} bytes")
+    certificate = _parse("root", root)
+    if certificate.issuer != certificate.subject or not list(certificate.subject):
+        raise _refused("root.issuer", "a root names itself as its issuer")
+    _check_certificate("root", certificate, certificate.not_valid_before_utc)
+    _check_signature("root", certificate, certificate)
+    return _public_key("root", certificate)
+
+
 def _refused(field: str, detail: str) -> Refused:
     return Refused(Reason.CERTIFICATE_INVALID, detail, field=field)
 

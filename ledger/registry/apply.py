@@ -129,6 +129,7 @@ def _apply_decision(chip: Chip, body: st.Decision, message: Message) -> None:
         chip.state = after
     chip.decision_sequence = body.sequence
     chip.decision_digest = message.digest
+    chip.decision_action = body.action
 
 
 def _apply_custody(registry: Registry, chip: Chip, message: Message, received_ms: int) -> None:

@@ -39,7 +39,7 @@ def judge(registry: Registry, message: Message, now_ms: int) -> Verdict:
         return _genesis(registry, message)
     if registry.genesis is None:
         raise Refused(Reason.LEDGER_EMPTY, "the first entry of a ledger is its genesis")
-    if message.kind is not Kind.HEARTBEAT:
+    if message.kind not in (Kind.HEARTBEAT, Kind.DECISION):
         _check_time(message.body.iat, now_ms)
     return _JUDGES[message.kind](registry, message, now_ms)
 
@@ -149,7 +149,7 @@ def _epoch(registry: Registry, message: Message, now_ms: int) -> Verdict:
     return Verdict((party_subject(party.id),))
 
 
-def _birth(registry: Registry, message: Message, now_ms: int) -> Verdict:
+def _birth(registry: Registry, message: Message, _now_ms: int) -> Verdict:
     party = _require_role(registry, message, Role.MANUFACTURER)
     body: st.Birth = message.body
     key = PublicKey.from_cose_key(body.key)
@@ -227,9 +227,11 @@ def _custody_fault(chip: Chip, party: Party, kind: Kind, body: Any) -> Reason | 
     return Reason.IN_TRANSIT if chip.consignee is not None else None
 
 
-def _decision(registry: Registry, message: Message, _now_ms: int) -> Verdict:
+def _decision(registry: Registry, message: Message, now_ms: int) -> Verdict:
     body: st.Decision = message.body
     party = _require_role(registry, message, may_decide(Action(body.action)))
+    if body.issued_ms > now_ms:  # an old one is in order: the verifier may have been down
+        raise Refused(Reason.TIME_IMPLAUSIBLE, "issued after the ledger's time", field="issued_ms")
     chip = registry.chip(body.ueid)
     if body.key != chip.key.thumbprint:
         raise Refused(Reason.COSE_KEY_MISMATCH, "the decision names another key", field="key")
@@ -274,4 +276,3 @@ _JUDGES: dict[Kind, Callable[[Registry, Message, int], Verdict]] = {
     Kind.RETIRE: _custody,
     Kind.DECISION: _decision,
 }
-

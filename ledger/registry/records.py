@@ -103,6 +103,7 @@ class Chip:
     heartbeat_ms: int = 0
     decision_sequence: int = 0
     decision_digest: bytes = ZERO_DIGEST
+    decision_action: str | None = None
     conflict_epoch: int = -1
     conflicts: int = 0
     forks: int = 0
@@ -176,9 +177,7 @@ class Registry:
         if is_chip != (message.kind is Kind.HEARTBEAT):
             raise Refused(Reason.NOT_AUTHORISED, "a chip's key signs heartbeats and only these")
         if is_chip and owner.ident != message.body.ueid:
-            raise Refused(
-                Reason.COSE_KEY_MISMATCH, "the key belongs to another chip", field="ueid"
-            )
+            raise Refused(Reason.COSE_KEY_MISMATCH, "the key belongs to another chip", field="ueid")
         return owner.key
 
     def signer(self, message: Message) -> Party:
@@ -230,4 +229,3 @@ def party_subject(ident: str) -> Subject:
 def licence_subject(ident: str) -> Subject:
     """The subject under which a licence's entries are filed."""
     return (SubjectKind.LICENCE, ident.encode())
-

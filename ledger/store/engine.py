@@ -1,0 +1,184 @@
+"""Opening a database: SQLite (one file, WAL, synchronous=FULL) or PostgreSQL.
+
+What a durable commit rests on is asserted here, at start: a database that does not confirm the
+settings is refused. One process writes to a SQLite file at a time; a lock file beside it says so.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+
+from ledger.errors import ConfigurationError, IntegrityError, StorageError
+
+SQLITE_BUSY_S = 30
+SQLITE_CACHE_KIB = 65_536
+WRITES = "chip_passport_writes"
+"""Execution option of a connection whose transaction is going to write."""
+
+
+def database_url(database: str) -> URL:
+    """URL of ``database``: an SQLAlchemy URL, or the path of a SQLite file."""
+    if "://" not in database:
+        return URL.create("sqlite", database=str(Path(database)))
+    try:
+        url = make_url(database)
+    except ArgumentError as error:
+        raise ConfigurationError("the database is a file path or a URL") from error
+    if url.drivername in ("postgresql", "postgres"):
+        url = url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise ConfigurationError(
+            f"{url.get_backend_name()} is not supported; use SQLite or PostgreSQL"
+        )
+    return url
+
+
+def open_engine(database: str, *, read_only: bool = False, create: bool = True) -> Engine:
+    """Connect and assert what durability needs; ``ConfigurationError`` where it is not so."""
+    url = database_url(database)
+    if url.get_backend_name() == "sqlite":
+        return _open_sqlite(url, read_only, create)
+    engine = create_engine(url, pool_size=4, max_overflow=4, pool_pre_ping=True)
+    try:
+        with engine.connect() as connection:
+            values = [
+                str(connection.execute(text(f"SHOW {name}")).scalar())
+                for name in ("fsync", "synchronous_commit", "full_page_writes")
+            ]
+    except SQLAlchemyError as error:
+        engine.dispose()
+        raise ConfigurationError(f"PostgreSQL does not answer: {_first_line(error)}") from error
+    if values[0] != "on" or values[1] == "off" or values[2] != "on":
+        engine.dispose()
+        raise ConfigurationError(
+            "PostgreSQL runs with fsync, synchronous_commit or full_page_writes off; "
+            "an acknowledgement would promise more than it holds"
+        )
+    return engine
+
+
+def _open_sqlite(url: URL, read_only: bool, create: bool) -> Engine:
+    path = Path(url.database or "")
+    if not url.database or url.database == ":memory:":
+        raise ConfigurationError("a ledger lives in a file; give its path")
+    if not path.exists():
+        if read_only or not create:
+            raise ConfigurationError(f"there is no ledger at {path}")
+        if not path.parent.is_dir():
+            raise ConfigurationError(f"the folder {path.parent} does not exist")
+    elif path.is_dir():
+        raise ConfigurationError(f"{path} is a folder, not a ledger")
+    engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_S})
+
+    @event.listens_for(engine, "connect")
+    def _settings(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves, see _begin
+        cursor = connection.cursor()
+        if read_only:
+            cursor.execute("PRAGMA query_only=ON")
+        else:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute(f"PRAGMA cache_size=-{SQLITE_CACHE_KIB}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # A writer takes the lock before it reads, or two would build on the same head.
+        writes = connection.get_execution_options().get(WRITES, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    try:
+        with engine.connect() as connection:
+            mode = connection.execute(text("PRAGMA journal_mode")).scalar()
+            synchronous = connection.execute(text("PRAGMA synchronous")).scalar()
+            check = "SELECT 'ok'" if read_only else "PRAGMA quick_check(1)"
+            damage = connection.execute(text(check)).scalar()
+    except SQLAlchemyError as error:
+        engine.dispose()
+        raise ConfigurationError(f"{path} is not a usable ledger: {_first_line(error)}") from error
+    if damage != "ok":
+        engine.dispose()
+        raise ConfigurationError(f"{path} is damaged: {damage}; restore it from a backup")
+    if not read_only and (mode != "wal" or synchronous != 2):
+        engine.dispose()
+        raise ConfigurationError(
+            f"{path} does not take WAL with synchronous=FULL (it has {mode}, {synchronous}); "
+            "use a local file system"
+        )
+    return engine
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A write transaction: committed at the end, rolled back on any exception.
+
+    Database faults come out as ``StorageError`` (nothing was kept; may be retried) or, where the
+    stored data is damaged, as ``IntegrityError``.
+    """
+    try:
+        with (
+            engine.connect().execution_options(**{WRITES: True}) as connection,
+            connection.begin(),
+        ):
+            yield connection
+    except SQLAlchemyError as error:
+        raise storage_error(error) from error
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A read transaction: one consistent view of the ledger."""
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except SQLAlchemyError as error:
+        raise storage_error(error) from error
+
+
+def storage_error(error: SQLAlchemyError) -> StorageError | IntegrityError:
+    """Our error for a database's: damage is fatal, everything else may be retried."""
+    words = _first_line(error)
+    if "malformed" in words or "not a database" in words:
+        return IntegrityError(f"the database is damaged: {words}")
+    return StorageError(words)
+
+
+def _first_line(error: SQLAlchemyError) -> str:
+    cause: object = error.orig if isinstance(error, DBAPIError) else error
+    return (str(cause).splitlines() or [""])[0][:200]
+
+
+class WriterLock:
+    """Holds ``<database>.lock`` while this process may write to a SQLite ledger."""
+
+    def __init__(self, database: str) -> None:
+        self._file: int | None = None
+        url = database_url(database)
+        if url.get_backend_name() != "sqlite":
+            return
+        path = f"{url.database}.lock"
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self.release()
+            raise ConfigurationError(
+                f"another process is writing to {url.database}; stop it first, or use PostgreSQL"
+            ) from error
+
+    def release(self) -> None:
+        """Give the lock up; the file stays, since removing it would race with others."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None

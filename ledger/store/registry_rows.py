@@ -1,0 +1,308 @@
+"""The registry on top of the database: loads records on demand, writes changes back.
+
+A ``StoreRegistry`` lives for one transaction. Keys never change hands, so their owners may be
+remembered across transactions (``known_owners``).
+"""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from ledger.protocol import cbor
+from ledger.protocol import statements as st
+from ledger.protocol.keys import PublicKey
+from ledger.protocol.policy import Policy
+from ledger.protocol.statements import Kind
+from ledger.registry.records import Chip, ChipState, Licence, Owner, Party, Registry
+from ledger.store.log_rows import chunks, entry_table
+from ledger.store.tables import ChipRow, DocumentRow, KeyRow, LicenceRow, PartyRow
+from ledger.values import SubjectKind, sha256
+
+chip_table: Any = ChipRow.__table__  # type: ignore[attr-defined]
+document_table: Any = DocumentRow.__table__  # type: ignore[attr-defined]
+key_table: Any = KeyRow.__table__  # type: ignore[attr-defined]
+licence_table: Any = LicenceRow.__table__  # type: ignore[attr-defined]
+party_table: Any = PartyRow.__table__  # type: ignore[attr-defined]
+
+_LIGHT = (
+    "counter",
+    "heartbeat_digest",
+    "heartbeat_ms",
+    "conflict_epoch",
+    "conflicts",
+    "forks",
+)
+"""What an ordinary heartbeat changes; none of these columns has an index."""
+_HEAVY = (
+    "holder",
+    "state",
+    "consignee",
+    "shipped_ms",
+    "shipped_licence",
+    "country",
+    "site",
+    "latitude",
+    "longitude",
+    "licence",
+    "over_quota",
+    "retired",
+    "decision_sequence",
+    "decision_digest",
+    "decision_action",
+)
+_FIXED = ("ueid", "oemid", "model", "manufacturer", "born_ms")
+
+
+class StoreRegistry(Registry):
+    """Registry of one transaction; ``flush`` writes what has changed."""
+
+    def __init__(
+        self, connection: Connection, known_owners: dict[bytes, Owner] | None = None
+    ) -> None:
+        super().__init__()
+        self._connection = connection
+        self._known = {} if known_owners is None else known_owners
+        self._loaded_chips: dict[bytes, tuple[tuple[Any, ...], tuple[Any, ...]]] = {}
+        self._loaded_parties: dict[str, tuple[int, int]] = {}
+        self._loaded_licences: dict[str, dict[int, int]] = {}
+        self._loaded_documents = load_documents(connection, self)
+
+    # -- look-ups ---------------------------------------------------------------------------
+
+    def find_party(self, ident: str) -> Party | None:
+        party = self.parties.get(ident)
+        if party is None:
+            row = self._one(party_table, party_table.c.id == ident)
+            if row is not None:
+                party = self.parties[ident] = party_from(row)
+                self._loaded_parties[ident] = (party.conflict_epoch, party.conflicts)
+        return party
+
+    def find_licence(self, ident: str) -> Licence | None:
+        licence = self.licences.get(ident)
+        if licence is None:
+            row = self._one(licence_table, licence_table.c.id == ident)
+            if row is not None:
+                licence = self.licences[ident] = licence_from(row)
+                self._loaded_licences[ident] = dict(licence.used)
+        return licence
+
+    def find_chip(self, ueid: bytes) -> Chip | None:
+        chip = self.chips.get(ueid)
+        if chip is None:
+            self.load_chips([ueid])
+            chip = self.chips.get(ueid)
+        return chip
+
+    def find_owner(self, kid: bytes) -> Owner | None:
+        owner = self.owners.get(kid) or self._known.get(kid)
+        if owner is None:
+            self.load_owners([kid])
+            owner = self._known.get(kid)
+        return owner
+
+    def load_chips(self, ueids: Iterable[bytes]) -> None:
+        """Load many chips in a few queries."""
+        wanted = [ueid for ueid in dict.fromkeys(ueids) if ueid not in self.chips]
+        for part in chunks(wanted):
+            query = select(chip_table).where(chip_table.c.ueid.in_(part))
+            for row in self._connection.execute(query).mappings():
+                chip = self.chips[row["ueid"]] = chip_from(row)
+                self._loaded_chips[chip.ueid] = _snapshot(chip)
+
+    def load_owners(self, kids: Iterable[bytes]) -> None:
+        """Load the owners of many keys in a few queries."""
+        wanted = [kid for kid in dict.fromkeys(kids) if kid not in self._known]
+        for part in chunks(wanted):
+            query = select(key_table).where(key_table.c.kid.in_(part))
+            for row in self._connection.execute(query).mappings():
+                key = PublicKey.from_cose_key(row["cose_key"])
+                self._known[row["kid"]] = Owner(SubjectKind(row["owner_kind"]), row["owner"], key)
+
+    def _one(self, table: Any, condition: Any) -> Any:
+        return self._connection.execute(select(table).where(condition)).mappings().first()
+
+    # -- writing ----------------------------------------------------------------------------
+
+    def note_document(self, kind: Kind, number: int, index: int) -> None:
+        """Remember where a genesis, policy or epoch stands in the log."""
+        row = {"kind": kind.value, "number": number, "idx": index}
+        self._connection.execute(insert(document_table), [row])
+
+    def flush(self) -> None:
+        """Write new and changed records. The caller commits."""
+        self._flush_keys()
+        self._flush_parties()
+        self._flush_licences()
+        self._flush_chips()
+
+    def _flush_keys(self) -> None:
+        rows = [
+            {
+                "kid": kid,
+                "owner_kind": owner.kind.value,
+                "owner": owner.ident,
+                "cose_key": owner.key.to_cose_key(),
+            }
+            for kid, owner in self.owners.items()
+        ]
+        if rows:
+            self._connection.execute(insert(key_table), rows)
+
+    def _flush_parties(self) -> None:
+        for ident, party in self.parties.items():
+            before = self._loaded_parties.get(ident)
+            tally = (party.conflict_epoch, party.conflicts)
+            if before is None:
+                self._connection.execute(insert(party_table), [party_row(party)])
+            elif before != tally:
+                self._connection.execute(
+                    update(party_table)
+                    .where(party_table.c.id == ident)
+                    .values(conflict_epoch=tally[0], conflicts=tally[1])
+                )
+
+    def _flush_licences(self) -> None:
+        for ident, licence in self.licences.items():
+            before = self._loaded_licences.get(ident)
+            if before is None:
+                self._connection.execute(insert(licence_table), [licence_row(licence)])
+            elif before != licence.used:
+                self._connection.execute(
+                    update(licence_table)
+                    .where(licence_table.c.id == ident)
+                    .values(used=cbor.encode(licence.used))
+                )
+
+    def _flush_chips(self) -> None:
+        fresh: list[dict[str, Any]] = []
+        light: list[dict[str, Any]] = []
+        heavy: list[dict[str, Any]] = []
+        for ueid, chip in self.chips.items():
+            before = self._loaded_chips.get(ueid)
+            if before is None:
+                fresh.append(chip_row(chip))
+                continue
+            after = _snapshot(chip)
+            if before[1] != after[1]:
+                heavy.append({"key": ueid} | _columns(chip, _LIGHT + _HEAVY, "new_"))
+            elif before[0] != after[0]:
+                light.append({"key": ueid} | _columns(chip, _LIGHT, "new_"))
+        if fresh:
+            self._connection.execute(insert(chip_table), fresh)
+        for rows, names in ((light, _LIGHT), (heavy, _LIGHT + _HEAVY)):
+            if rows:
+                self._connection.execute(_chip_update(names), rows)
+
+
+def load_documents(connection: Connection, registry: Registry) -> int:
+    """Load genesis, policy in force and the two newest epochs; returns how many there were."""
+    count = 0
+    for kind, limit in ((Kind.GENESIS, 1), (Kind.POLICY, 1), (Kind.EPOCH, 2)):
+        query = (
+            select(entry_table.c.body, document_table.c.idx)
+            .join(document_table, document_table.c.idx == entry_table.c.idx)
+            .where(document_table.c.kind == kind.value)
+            .order_by(document_table.c.number.desc())
+            .limit(limit)
+        )
+        for body, _ in reversed(connection.execute(query).all()):
+            count += 1
+            value: Any = decode_document(body)
+            if kind is Kind.GENESIS:
+                registry.genesis = value
+            elif kind is Kind.POLICY:
+                registry.policy, registry.policy_digest = value, sha256(body)
+            else:
+                registry.epochs.append(value)
+    return count
+
+
+@lru_cache(maxsize=64)
+def decode_document(token: bytes) -> st.Genesis | Policy | st.Epoch:
+    """Body of a stored genesis, policy or epoch statement; remembered by its bytes."""
+    body: st.Genesis | Policy | st.Epoch = st.decode(token).body
+    return body
+
+
+def chip_from(row: Any) -> Chip:
+    """Domain value of a chip row."""
+    values = {name: row[name] for name in (*_FIXED, *_LIGHT, *_HEAVY)}
+    values["state"] = ChipState(row["state"])
+    return Chip(key=PublicKey.from_cose_key(row["cose_key"]), **values)
+
+
+def chip_row(chip: Chip) -> dict[str, Any]:
+    """Row of a chip."""
+    values = _columns(chip, _FIXED + _LIGHT + _HEAVY, "")
+    values["cose_key"] = chip.key.to_cose_key()
+    return values
+
+
+def party_from(row: Any) -> Party:
+    """Domain value of a party row."""
+    return Party(
+        row["id"],
+        row["name"],
+        frozenset(row["roles"].split()),
+        row["country"],
+        PublicKey.from_cose_key(row["cose_key"]),
+        row["parent"],
+        row["root_certificate"],
+        row["conflict_epoch"],
+        row["conflicts"],
+    )
+
+
+def party_row(party: Party) -> dict[str, Any]:
+    """Row of a party."""
+    return {
+        "id": party.id,
+        "name": party.name,
+        "roles": " ".join(sorted(party.roles)),
+        "country": party.country,
+        "cose_key": party.key.to_cose_key(),
+        "parent": party.parent,
+        "root_certificate": party.root_certificate,
+        "conflict_epoch": party.conflict_epoch,
+        "conflicts": party.conflicts,
+    }
+
+
+def licence_from(row: Any) -> Licence:
+    """Domain value of a licence row."""
+    body: Any = st.decode_body(Kind.LICENCE, row["body"])
+    return Licence(body, cbor.decode(row["used"], max_size=4_096))
+
+
+def licence_row(licence: Licence) -> dict[str, Any]:
+    """Row of a licence."""
+    return {
+        "id": licence.body.id,
+        "body": st.encode_body(licence.body),
+        "used": cbor.encode(licence.used),
+    }
+
+
+def _columns(chip: Chip, names: tuple[str, ...], prefix: str) -> dict[str, Any]:
+    values = {prefix + name: getattr(chip, name) for name in names}
+    if prefix + "state" in values:
+        values[prefix + "state"] = chip.state.value
+    return values
+
+
+def _snapshot(chip: Chip) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    return (
+        tuple(getattr(chip, name) for name in _LIGHT),
+        tuple(getattr(chip, name) for name in _HEAVY),
+    )
+
+
+def _chip_update(names: tuple[str, ...]) -> Any:
+    return (
+        update(chip_table)
+        .where(chip_table.c.ueid == bindparam("key"))
+        .values({name: bindparam(f"new_{name}") for name in names})
+    )

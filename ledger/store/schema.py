@@ -1,0 +1,78 @@
+"""Brings a database to the newest schema, and refuses one that it does not know."""
+
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, insert, inspect, select
+
+from ledger.errors import ConfigurationError
+from ledger.log.merkle import CompactRange
+from ledger.store.engine import reading, writing
+from ledger.store.log_rows import head_table
+
+
+def migration_config(connection: Connection | None = None) -> Config:
+    """Alembic's configuration; there is no ini file."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    if connection is not None:
+        config.attributes["connection"] = connection
+    return config
+
+
+def migrate(engine: Engine) -> None:
+    """Run every pending migration and make the head row."""
+    with writing(engine) as connection:
+        _refuse_foreign(connection)
+        command.upgrade(migration_config(connection), "head")
+        if connection.execute(select(head_table.c.id)).first() is None:
+            connection.execute(insert(head_table), [_empty_head()])
+
+
+def require_current(engine: Engine) -> None:
+    """Refuse a database whose schema is not the newest (for read-only use)."""
+    newest = ScriptDirectory.from_config(migration_config()).get_current_head()
+    with reading(engine) as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
+    if current is None:
+        raise ConfigurationError("the database holds no ledger")
+    if current != newest:
+        raise ConfigurationError(
+            f"the ledger has schema {current}, this program wants {newest}; "
+            "start the matching version's server once to migrate it"
+        )
+
+
+def _refuse_foreign(connection: Connection) -> None:
+    """Never migrate somebody else's database, nor one from the future."""
+    tables = set(inspect(connection).get_table_names())
+    current = MigrationContext.configure(connection).get_current_revision()
+    known = {
+        script.revision
+        for script in ScriptDirectory.from_config(migration_config()).walk_revisions()
+    }
+    if current is not None and current not in known:
+        raise ConfigurationError(
+            f"the ledger has schema {current}, which is newer than this program"
+        )
+    if current is None and tables - {"alembic_version"}:
+        raise ConfigurationError("the database already holds other tables; give an empty one")
+
+
+def _empty_head() -> dict[str, Any]:
+    empty = CompactRange().encode()
+    return {
+        "id": 1,
+        "size": 0,
+        "frontier": empty,
+        "received_ms": 0,
+        "published_size": 0,
+        "published_frontier": empty,
+        "verifier_position": 0,
+        "simulated_ms": 0,
+    }
