@@ -1,0 +1,66 @@
+"""The two keys that a node holds: the ledger's and the verifier's, in files of mode 0600."""
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from ledger.errors import ConfigurationError, Refused
+from ledger.protocol.keys import Ed25519Signer, signer_from_pem
+
+LEDGER_KEY, VERIFIER_KEY = "ledger.key", "verifier.key"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeKeys:
+    """Signing keys of a node."""
+
+    ledger: Ed25519Signer
+    verifier: Ed25519Signer
+
+
+def load_or_make_keys(folder: Path, *, may_make: bool) -> NodeKeys:
+    """Read both keys; where neither exists and ``may_make`` holds, make them.
+
+    One without the other, or none for a ledger that has entries, is refused: a new key would not
+    fit the genesis.
+    """
+    paths = [folder / name for name in (LEDGER_KEY, VERIFIER_KEY)]
+    present = [path for path in paths if path.exists()]
+    if not present and may_make:
+        write_keys(folder, secrets.token_bytes(32), secrets.token_bytes(32))
+    elif len(present) < len(paths):
+        missing = next(path for path in paths if path not in present)
+        raise ConfigurationError(
+            f"{missing} is missing; restore it, or name its folder with --keys"
+        )
+    ledger, verifier = (_read(path) for path in paths)
+    return NodeKeys(ledger, verifier)
+
+
+def write_keys(folder: Path, ledger_seed: bytes, verifier_seed: bytes) -> None:
+    """Write both keys made from 32-byte seeds; never over an existing file."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name, seed in ((LEDGER_KEY, ledger_seed), (VERIFIER_KEY, verifier_seed)):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            with os.fdopen(os.open(folder / name, flags, 0o600), "wb") as file:
+                file.write(Ed25519Signer.from_seed(seed).to_pem())
+                file.flush()
+                os.fsync(file.fileno())
+    except OSError as error:
+        raise ConfigurationError(f"cannot write keys to {folder}: {error.strerror}") from error
+
+
+def _read(path: Path) -> Ed25519Signer:
+    try:
+        if path.stat().st_mode & 0o077:
+            raise ConfigurationError(f"{path} is readable by others; run: chmod 600 {path}")
+        signer = signer_from_pem(path.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
+    except Refused as error:
+        raise ConfigurationError(f"{path} holds no usable key: {error.detail}") from error
+    if not isinstance(signer, Ed25519Signer):
+        raise ConfigurationError(f"{path} has to hold an Ed25519 key")
+    return signer

@@ -1,0 +1,307 @@
+"""From tokens to durable entries: decode, authenticate, judge, append, in one transaction.
+
+Order of work for a heartbeat, cheap before dear: size and form; a registered key; freshness and
+counter against the record as last committed; the signature; then, with the log locked, counter
+and custody once more, and the append. Other statements may depend on one before them in the same
+batch (a party, then its first statement), so theirs is looked at again inside the transaction.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Engine, insert, select
+
+from ledger.errors import Reason, Refused
+from ledger.protocol import statements as st
+from ledger.protocol.keys import Algorithm, PublicKey, verify_many
+from ledger.protocol.statements import Kind, Message
+from ledger.registry.apply import apply
+from ledger.registry.judge import judge
+from ledger.registry.records import (
+    Chip,
+    ChipState,
+    Owner,
+    Registry,
+    Verdict,
+    chip_subject,
+)
+from ledger.service.views import Directive, Lease, Receipt
+from ledger.store.engine import reading, writing
+from ledger.store.log_rows import Appender, entry_table, link_table, update_head
+from ledger.store.registry_rows import StoreRegistry
+from ledger.store.tables import DecisionRow
+from ledger.values import MILLIS_PER_SECOND, subject_key
+
+decision_table: Any = DecisionRow.__table__  # type: ignore[attr-defined]
+
+RECENT_ENTRIES = 256
+"""A chip's newest entries that are searched for a repetition of an older heartbeat. A replay has
+to carry the current or previous epoch, so a repeated heartbeat cannot lie far back."""
+DEFAULT_LEASE_S = 86_400
+_CHUNK = 256
+"""Signature checks handed to an executor at a time: about 25 ms of work."""
+
+
+@dataclass(slots=True)
+class Candidate:
+    """One token on its way: refused, or a message that may be authenticated already."""
+
+    message: Message | None = None
+    refusal: Refused | None = None
+    authentic: bool = False
+
+
+@dataclass(slots=True)
+class Sequencer:
+    """Admits tokens to one database. ``known_owners`` remembers keys, which never change hands."""
+
+    engine: Engine
+    executor: Executor | None = None
+    known_owners: dict[bytes, Owner] = field(default_factory=dict)
+
+    def submit(
+        self, tokens: Sequence[bytes], now_ms: int, *, expect: Kind | None = None
+    ) -> list[Receipt | Refused]:
+        """Append what may be appended; one answer per token, in order.
+
+        Durable when it returns. Raises StorageError (nothing kept) or IntegrityError.
+        """
+        candidates = [_decode(token, expect) for token in tokens]
+        self._authenticate(candidates, now_ms)
+        if all(candidate.refusal is not None for candidate in candidates):
+            return [_refusal(candidate) for candidate in candidates]
+        with writing(self.engine) as connection:
+            batch = Batch(connection, self.known_owners, now_ms)
+            batch.prefetch([c.message for c in candidates if c.message and not c.refusal])
+            results = [batch.take(candidate) for candidate in candidates]
+            batch.flush()
+        return results
+
+    def _authenticate(self, candidates: list[Candidate], now_ms: int) -> None:
+        """Refuse what the last committed record refuses, then check the signatures left."""
+        waiting = [c for c in candidates if c.message is not None and c.refusal is None]
+        if not waiting:
+            return
+        heartbeats = [c for c in waiting if c.message and c.message.kind is Kind.HEARTBEAT]
+        with reading(self.engine) as connection:
+            registry = StoreRegistry(connection, self.known_owners)
+            registry.load_owners(c.message.kid for c in waiting if c.message)
+            registry.load_chips(c.message.body.ueid for c in heartbeats if c.message)
+            rows: list[tuple[Candidate, PublicKey]] = []
+            for candidate in waiting:
+                key = _key_or_refusal(registry, candidate, now_ms)
+                if key is not None:
+                    rows.append((candidate, key))
+        for (candidate, _), good in zip(rows, self._verify(rows), strict=True):
+            if good:
+                candidate.authentic = True
+            else:
+                candidate.refusal = _bad_signature()
+
+    def _verify(self, rows: list[tuple[Candidate, PublicKey]]) -> list[bool]:
+        items = [
+            (int(key.alg), key.raw, c.message.tbs, c.message.sign1.signature)
+            for c, key in rows
+            if c.message is not None
+        ]
+        if self.executor is None or len(items) < _CHUNK // 4:
+            return verify_many(items)
+        parts = [items[at : at + _CHUNK] for at in range(0, len(items), _CHUNK)]
+        return [good for part in self.executor.map(verify_many, parts) for good in part]
+
+
+class Batch:
+    """One write transaction: the locked log and the registry, changed together."""
+
+    def __init__(
+        self, connection: Connection, known_owners: dict[bytes, Owner], now_ms: int
+    ) -> None:
+        self._connection = connection
+        self.appender = Appender(connection)
+        self.registry = StoreRegistry(connection, known_owners)
+        self.received_ms = max(now_ms, self.appender.received_ms)
+        self._contents: set[bytes] = set()
+        self._documents: list[tuple[Kind, int, int]] = []
+        self._decisions: list[dict[str, Any]] = []
+
+    def prefetch(self, messages: Sequence[Message]) -> None:
+        """Load what a batch of heartbeats needs in few queries."""
+        ueids = [m.body.ueid for m in messages if m.kind is Kind.HEARTBEAT]
+        self.registry.load_chips(ueids)
+        self.appender.prefetch(map(chip_subject, ueids))
+
+    def take(self, candidate: Candidate) -> Receipt | Refused:
+        """Append one candidate, or say why not. A refusal leaves everything as it was."""
+        if candidate.refusal is not None or candidate.message is None:
+            return _refusal(candidate)
+        message = candidate.message
+        try:
+            if not candidate.authentic:
+                message.verify(self.registry.key_for(message))
+            return self.append(message)
+        except Refused as refusal:
+            return refusal
+
+    def append(self, message: Message) -> Receipt:
+        """Judge an authentic message and append it; raises Refused."""
+        content = message.content_digest
+        if message.kind is not Kind.HEARTBEAT:
+            self._refuse_repetition(content)
+        verdict = judge(self.registry, message, self.received_ms)
+        if message.kind is Kind.HEARTBEAT and verdict.conflict is not None:
+            self._refuse_replay(message, content)
+        index, leaf_hash = self._append(message, content, verdict)
+        apply(self.registry, message, verdict, self.received_ms)
+        if verdict.conflict is None:
+            self._index(message, index)
+        elif message.kind is not Kind.HEARTBEAT:
+            self._contents.add(content)
+        return self._receipt(message, verdict, index, leaf_hash)
+
+    def flush(self) -> None:
+        """Write everything; the surrounding transaction commits it."""
+        self.appender.flush()
+        self.registry.flush()
+        for kind, number, index in self._documents:
+            self.registry.note_document(kind, number, index)
+        if self._decisions:
+            self._connection.execute(insert(decision_table), self._decisions)
+
+    def _append(self, message: Message, content: bytes, verdict: Verdict) -> tuple[int, bytes]:
+        conflict = verdict.conflict
+        return self.appender.add(
+            (Kind.CONFLICT if conflict else message.kind).value,
+            self.received_ms,
+            verdict.subjects,
+            digest=message.digest,
+            content_digest=None if message.kind is Kind.HEARTBEAT else content,
+            body=message.token,
+            conflict=None if conflict is None else conflict.value,
+            detail=verdict.detail or None,
+        )
+
+    def _index(self, message: Message, index: int) -> None:
+        body = message.body
+        if message.kind is not Kind.HEARTBEAT:
+            self._contents.add(message.content_digest)
+        if message.kind is Kind.GENESIS:
+            self._documents.append((Kind.GENESIS, 0, index))
+        elif message.kind is Kind.POLICY:
+            self._documents.append((Kind.POLICY, body.version, index))
+        elif message.kind is Kind.EPOCH:
+            self._documents.append((Kind.EPOCH, body.counter, index))
+        elif message.kind is Kind.DECISION:
+            row = {
+                "idx": index,
+                "ueid": body.ueid,
+                "action": body.action,
+                "sequence": body.sequence,
+            }
+            self._decisions.append(row)
+
+    def _refuse_repetition(self, content: bytes) -> None:
+        query = select(entry_table.c.idx).where(entry_table.c.content_digest == content)
+        index = self._connection.execute(query).scalar()
+        if index is not None or content in self._contents:
+            place = "in this batch" if index is None else f"entry {index}"
+            raise Refused(Reason.DUPLICATE, f"the same statement is {place}")
+
+    def _refuse_replay(self, message: Message, content: bytes) -> None:
+        """A heartbeat sent twice is a repetition, not evidence against its chip."""
+        if content in self._contents:
+            raise Refused(Reason.DUPLICATE, "the same heartbeat is in this batch")
+        subject = chip_subject(message.body.ueid)
+        query = (
+            select(entry_table.c.idx, entry_table.c.body)
+            .join(link_table, link_table.c.idx == entry_table.c.idx)
+            .where(link_table.c.subject == subject_key(*subject))
+            .order_by(link_table.c.seq.desc())
+            .limit(RECENT_ENTRIES)
+        )
+        for index, body in self._connection.execute(query):
+            if body is not None and _same_content(body, message, content):
+                raise Refused(Reason.DUPLICATE, f"the same heartbeat is entry {index}")
+        self._contents.add(content)
+
+    def _receipt(self, message: Message, verdict: Verdict, index: int, leaf_hash: bytes) -> Receipt:
+        lease = directive = None
+        if message.kind is Kind.HEARTBEAT:
+            chip = self.registry.chip(message.body.ueid)
+            directive = directive_for(chip)
+            if verdict.conflict is None:
+                lease = self._lease(chip, leaf_hash)
+        return Receipt(
+            index,
+            leaf_hash,
+            self.received_ms,
+            message.kind,
+            verdict.conflict,
+            verdict.detail,
+            lease,
+            directive,
+        )
+
+    def _lease(self, chip: Chip, leaf_hash: bytes) -> Lease | None:
+        if chip.state is not ChipState.ACTIVE:
+            return None
+        policy = self.registry.policy
+        seconds = DEFAULT_LEASE_S if policy is None else policy.lease_s
+        return Lease(leaf_hash[:16], self.received_ms + seconds * MILLIS_PER_SECOND)
+
+
+def directive_for(chip: Chip) -> Directive | None:
+    """The chip's latest decision."""
+    if chip.decision_action is None:
+        return None
+    return Directive(chip.decision_sequence, chip.decision_action, chip.decision_digest)
+
+
+def move_simulated_clock(engine: Engine, now_ms: int) -> None:
+    """Store where a simulated clock stands, so that a restart goes on from there."""
+    with writing(engine) as connection:
+        update_head(connection, simulated_ms=now_ms)
+
+
+def _decode(token: bytes, expect: Kind | None) -> Candidate:
+    try:
+        return Candidate(message=st.decode(token, expect=expect))
+    except Refused as refusal:
+        return Candidate(refusal=refusal)
+
+
+def _key_or_refusal(registry: Registry, candidate: Candidate, now_ms: int) -> PublicKey | None:
+    """The key to check with; None where the message is refused or has to wait for its turn."""
+    message = candidate.message
+    assert message is not None  # noqa: S101 - the caller selected it so
+    try:
+        key = registry.key_for(message)
+        if (message.kid, Algorithm.from_wire(message.sign1.alg_id)) != (key.kid, key.alg):
+            raise Refused(Reason.COSE_KEY_MISMATCH, "alg or kid is not the key's", field="kid")
+        if message.kind is Kind.HEARTBEAT:
+            judge(registry, message, now_ms)
+        return key
+    except Refused as refusal:
+        # An unknown signer of a statement may be registered by one before it in this batch.
+        if message.kind is Kind.HEARTBEAT or refusal.reason is not Reason.KEY_UNKNOWN:
+            candidate.refusal = refusal
+        return None
+
+
+def _same_content(body: bytes, message: Message, content: bytes) -> bool:
+    if body == message.token:
+        return True
+    try:
+        return st.decode(body).content_digest == content
+    except Refused:
+        return False
+
+
+def _refusal(candidate: Candidate) -> Refused:
+    assert candidate.refusal is not None  # noqa: S101 - the caller looked
+    return candidate.refusal
+
+
+def _bad_signature() -> Refused:
+    return Refused(Reason.SIGNATURE_INVALID, "the signature does not verify", field="signature")
