@@ -5,7 +5,7 @@ from typing import Any
 from starlette.responses import Response
 
 from api.outcomes import dump
-from api.ports import Page
+from ledger.service.views import Page
 
 IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
 NO_CACHE = {"Cache-Control": "no-cache"}

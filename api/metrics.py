@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 
 from api.outcomes import ACCEPTED, RECORDED, Outcome
 from api.ports import Node
-from ledger.errors import ChipPassportError, Refused
+from ledger.errors import Refused
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -106,9 +106,14 @@ class _LogCollector(Collector):
         """The gauges."""
         try:
             status = self._node.status()
-        except ChipPassportError:
+        except Exception:  # metrics are wanted most when the ledger fails
             return
         yield GaugeMetricFamily(_PREFIX + "log_size", "Entries on the log.", status.size)
         yield GaugeMetricFamily(
             _PREFIX + "published_size", "Entries under the last checkpoint.", status.published_size
+        )
+        yield GaugeMetricFamily(
+            _PREFIX + "verifier_lag",
+            "Entries that the verifier has not appraised yet.",
+            max(0, status.size - status.verifier_position),
         )

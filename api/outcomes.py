@@ -7,8 +7,8 @@ from http import HTTPStatus
 from typing import Any
 
 from api import problems
-from api.ports import Directive, Lease, Receipt
 from ledger.errors import REASONS, Refused
+from ledger.service.views import Directive, Lease, Receipt
 
 Outcome = Receipt | Refused
 

@@ -1,73 +1,11 @@
-"""What the HTTP service needs of a ledger (stand-in until ledger.service.node is in the tree)."""
+"""What the HTTP service needs of a ledger; ``ledger.service.node.Node`` is one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ledger.errors import Reason, Refused
+from ledger.errors import Refused
 from ledger.protocol.statements import Kind
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    id: bytes
-    until_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Directive:
-    sequence: int
-    action: str
-    digest: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    index: int
-    leaf_hash: bytes
-    received_ms: int
-    kind: Kind
-    conflict: Reason | None = None
-    detail: str = ""
-    lease: Lease | None = None
-    directive: Directive | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerStatus:
-    origin: str | None
-    genesis_digest: bytes | None
-    clock_mode: str
-    now_ms: int
-    size: int
-    published_size: int
-    ledger_key: bytes
-    verifier_key: bytes
-    vkey: str | None
-    epoch_s: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class EpochView:
-    id: bytes
-    counter: int
-    not_before_ms: int
-    not_after_ms: int
-    statement: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class PassportFilter:
-    state: str | None = None
-    holder: str | None = None
-    country: str | None = None
-    model: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    items: list[dict[str, Any]]
-    next: str | None
+from ledger.service.views import EpochView, LedgerStatus, Page, PassportFilter, Receipt
 
 
 class Node(Protocol):

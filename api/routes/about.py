@@ -12,9 +12,9 @@ from api.context import Context
 from api.handlers import validation_refusal
 from api.media import COSE, JSON, Uploads, accepts, content_type
 from api.openapi import ALWAYS, problem_responses
-from api.ports import LedgerStatus
 from api.settings import MAX_CLOCK_BYTES
 from ledger.errors import Reason
+from ledger.service.views import LedgerStatus
 
 _CLOCK_BODY = {
     "requestBody": {

@@ -8,8 +8,8 @@ from starlette.responses import Response
 from api import answers, schemas
 from api.context import Context
 from api.openapi import ALWAYS, problem_responses
-from api.ports import PassportFilter
 from ledger.errors import Reason
+from ledger.service.views import PassportFilter
 from ledger.values import parse_ueid
 
 _PAGE = problem_responses(Reason.PARAMETER_INVALID, *ALWAYS)
