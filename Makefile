@@ -66,7 +66,7 @@ constraints: $(VENV)/.ready-uv ## pin the newest fitting versions in constraints
 peer: $(PEER)/.ready ## make the environment of the test peers
 
 clean: ## remove environments, caches and the demo's output
-	rm -rf $(VENV) $(PEER) .bootstrap build dist *.egg-info chip-passport-demo
+	rm -rf $(VENV) $(PEER) build dist *.egg-info chip-passport-demo
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
