@@ -6,8 +6,10 @@ and custody once more, and the append. Other statements may depend on one before
 batch (a party, then its first statement), so theirs is looked at again inside the transaction.
 """
 
+import threading
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +62,8 @@ class Sequencer:
     engine: Engine
     executor: Executor | None = None
     known_owners: dict[bytes, Owner] = field(default_factory=dict)
+    turn: AbstractContextManager[Any] = field(default_factory=threading.RLock)
+    """Held while the log is locked, so that writers of one process queue here."""
 
     def submit(
         self, tokens: Sequence[bytes], now_ms: int, *, expect: Kind | None = None
@@ -72,7 +76,7 @@ class Sequencer:
         self._authenticate(candidates, now_ms)
         if all(candidate.refusal is not None for candidate in candidates):
             return [_refusal(candidate) for candidate in candidates]
-        with writing(self.engine) as connection:
+        with self.turn, writing(self.engine) as connection:
             batch = Batch(connection, self.known_owners, now_ms)
             batch.prefetch([c.message for c in candidates if c.message and not c.refusal])
             results = [batch.take(candidate) for candidate in candidates]

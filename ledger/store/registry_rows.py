@@ -26,6 +26,7 @@ key_table: Any = KeyRow.__table__  # type: ignore[attr-defined]
 licence_table: Any = LicenceRow.__table__  # type: ignore[attr-defined]
 party_table: Any = PartyRow.__table__  # type: ignore[attr-defined]
 
+MAX_INDEX = 2**62
 _LIGHT = (
     "counter",
     "heartbeat_digest",
@@ -67,7 +68,7 @@ class StoreRegistry(Registry):
         self._loaded_chips: dict[bytes, tuple[tuple[Any, ...], tuple[Any, ...]]] = {}
         self._loaded_parties: dict[str, tuple[int, int]] = {}
         self._loaded_licences: dict[str, dict[int, int]] = {}
-        self._loaded_documents = load_documents(connection, self)
+        load_documents(connection, self)
 
     # -- look-ups ---------------------------------------------------------------------------
 
@@ -197,19 +198,17 @@ class StoreRegistry(Registry):
                 self._connection.execute(_chip_update(names), rows)
 
 
-def load_documents(connection: Connection, registry: Registry) -> int:
-    """Load genesis, policy in force and the two newest epochs; returns how many there were."""
-    count = 0
+def load_documents(connection: Connection, registry: Registry, before: int = MAX_INDEX) -> None:
+    """Load genesis, policy in force and the two newest epochs from the entries below ``before``."""
     for kind, limit in ((Kind.GENESIS, 1), (Kind.POLICY, 1), (Kind.EPOCH, 2)):
         query = (
             select(entry_table.c.body, document_table.c.idx)
             .join(document_table, document_table.c.idx == entry_table.c.idx)
-            .where(document_table.c.kind == kind.value)
+            .where(document_table.c.kind == kind.value, document_table.c.idx < before)
             .order_by(document_table.c.number.desc())
             .limit(limit)
         )
         for body, _ in reversed(connection.execute(query).all()):
-            count += 1
             value: Any = decode_document(body)
             if kind is Kind.GENESIS:
                 registry.genesis = value
@@ -217,7 +216,19 @@ def load_documents(connection: Connection, registry: Registry) -> int:
                 registry.policy, registry.policy_digest = value, sha256(body)
             else:
                 registry.epochs.append(value)
-    return count
+
+
+def document_entry(connection: Connection, kind: Kind) -> tuple[int, bytes] | None:
+    """(index, token) of the newest genesis, policy or epoch."""
+    query = (
+        select(document_table.c.idx, entry_table.c.body)
+        .join(entry_table, entry_table.c.idx == document_table.c.idx)
+        .where(document_table.c.kind == kind.value)
+        .order_by(document_table.c.number.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).first()
+    return None if row is None else (row[0], row[1])
 
 
 @lru_cache(maxsize=64)

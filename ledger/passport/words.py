@@ -1,0 +1,112 @@
+"""What an entry means, in one sentence. Names of parties are their ids."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from ledger.protocol.statements import Kind
+
+
+def describe(kind: Kind, body: Any, *, conflict: str | None = None, detail: str = "") -> str:
+    """One sentence on a statement; for a conflict, what it contradicts."""
+    said = _SENTENCES[kind](body)
+    if conflict is None:
+        return said
+    return f"on record as evidence, without effect ({conflict}: {detail}): {said}"
+
+
+def moment(ms: int) -> str:
+    """Ledger time in ISO 8601, seconds, UTC."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def place(latitude: float, longitude: float) -> str:
+    """Coordinates in decimal degrees with hemispheres."""
+    north = "N" if latitude >= 0 else "S"
+    east = "E" if longitude >= 0 else "W"
+    return f"{abs(latitude):.4f}° {north}, {abs(longitude):.4f}° {east}"
+
+
+def _genesis(body: Any) -> str:
+    return f"ledger {body.origin} founded by {body.authority.id}, on a {body.clock} clock"
+
+
+def _party(body: Any) -> str:
+    return f"{body.id} ({body.name}, {body.country}) registered as {', '.join(body.roles)}"
+
+
+def _licence(body: Any) -> str:
+    quota = "" if body.quota_per_year is None else f", at most {body.quota_per_year} a year"
+    return (
+        f"licence {body.id}: {body.holder} may have {', '.join(body.models)} in "
+        f"{', '.join(body.countries)} from {_day(body.not_before)} to {_day(body.not_after)}{quota}"
+    )
+
+
+def _birth(body: Any) -> str:
+    return f"born as a {body.model}; device certificate and heartbeat key registered"
+
+
+def _ship(body: Any) -> str:
+    under = "under no licence" if body.licence is None else f"under licence {body.licence}"
+    return f"shipped to {body.to} in {body.destination}, {under}{_others(body)}"
+
+
+def _receive(body: Any) -> str:
+    return f"received from {body.sender} in {body.country}{_others(body)}"
+
+
+def _install(body: Any) -> str:
+    return (
+        f"installed at {body.site}, {body.country} ({place(body.latitude, body.longitude)}), "
+        f"under licence {body.licence}{_others(body)}"
+    )
+
+
+def _retire(body: Any) -> str:
+    return f"taken out of service: {body.cause}"
+
+
+def _heartbeat(body: Any) -> str:
+    claim = body.location
+    return (
+        f"heartbeat {body.counter}: claims {place(claim.latitude, claim.longitude)} "
+        f"± {claim.accuracy_m:.0f} m, firmware {body.measurement.version}, boot {body.boot_count}"
+    )
+
+
+def _policy(body: Any) -> str:
+    return f"policy version {body.version} in force: {body.title}"
+
+
+def _epoch(body: Any) -> str:
+    return f"epoch {body.counter} opened, until {moment(body.not_after_ms)}"
+
+
+def _decision(body: Any) -> str:
+    rules = f" ({', '.join(body.rules)})" if body.rules else ""
+    return f"{body.action.upper()}, decision {body.sequence}{rules}: {'; '.join(body.reasons)}"
+
+
+def _others(body: Any) -> str:
+    count = len(body.chips) - 1
+    return "" if count == 0 else f", with {count} other{'s' if count > 1 else ''}"
+
+
+def _day(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).date().isoformat()
+
+
+_SENTENCES = {
+    Kind.GENESIS: _genesis,
+    Kind.PARTY: _party,
+    Kind.LICENCE: _licence,
+    Kind.BIRTH: _birth,
+    Kind.SHIP: _ship,
+    Kind.RECEIVE: _receive,
+    Kind.INSTALL: _install,
+    Kind.RETIRE: _retire,
+    Kind.HEARTBEAT: _heartbeat,
+    Kind.POLICY: _policy,
+    Kind.EPOCH: _epoch,
+    Kind.DECISION: _decision,
+}

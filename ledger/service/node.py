@@ -1,0 +1,443 @@
+"""One process's hold on one ledger: open it safely, take statements, move on, answer questions."""
+
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from ledger.appraisal.places import Places, cached_places
+from ledger.errors import ConfigurationError, IntegrityError, Reason, Refused
+from ledger.geo.borders import Borders
+from ledger.log.note import NoteSigner, NoteVerifier
+from ledger.protocol import statements as st
+from ledger.protocol.keys import PublicKey
+from ledger.protocol.statements import Kind
+from ledger.registry.records import Owner, Registry
+from ledger.service import history as reads
+from ledger.service import passports as passport_reads
+from ledger.service.clock import SimulatedClock, SystemClock
+from ledger.service.follow import Follower
+from ledger.service.keys import NodeKeys, load_or_make_keys
+from ledger.service.publish import latest_checkpoint, publish, require_sound_checkpoint
+from ledger.service.sequence import Sequencer, move_simulated_clock
+from ledger.service.views import (
+    EpochView,
+    LedgerStatus,
+    Page,
+    PassportFilter,
+    Receipt,
+)
+from ledger.store.engine import WriterLock, database_url, open_engine, reading
+from ledger.store.log_rows import read_head
+from ledger.store.registry_rows import StoreRegistry, document_entry
+from ledger.store.schema import migrate, require_current
+from ledger.values import MILLIS_PER_DAY, MILLIS_PER_SECOND
+
+MAX_CLOCK_STEP_MS = 400 * MILLIS_PER_DAY
+"""A simulated clock moves at most this far at once, since every epoch on the way is opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """What a node needs to be told.
+
+    ``database``: a SQLite file's path or a URL. ``keys``: folder of the node's keys (default:
+    ``<database>.keys`` beside a SQLite file). ``authority_kid``: key id of the only authority whose
+    genesis is taken; None takes the first that comes. ``executor``: where signatures are checked.
+    """
+
+    database: str
+    keys: Path | None = None
+    clock: SystemClock | SimulatedClock | None = None
+    authority_kid: bytes | None = None
+    executor: Executor | None = None
+    read_only: bool = False
+    borders: Path | None = None
+
+
+class Node:
+    """A ledger in use. Thread-safe; writers take turns."""
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        engine: Engine,
+        keys: NodeKeys | None,
+        lock: WriterLock | None,
+    ) -> None:
+        self.settings = settings
+        self.clock: SystemClock | SimulatedClock = settings.clock or SystemClock()
+        self._engine = engine
+        self._keys = keys
+        self._lock = lock
+        self._turn = threading.RLock()
+        self._fatal: str | None = None
+        self._follower: Follower | None = None
+        self._places: Places | None = None
+        self._known: dict[bytes, Owner] = {}
+        self._genesis: st.Genesis | None = None
+        self._genesis_digest: bytes | None = None
+        self._epoch_until_ms = 0
+        self._sequencer = Sequencer(engine, settings.executor, self._known, turn=self._turn)
+
+    # -- opening and closing ----------------------------------------------------------------
+
+    @classmethod
+    def open(cls, settings: NodeSettings) -> "Node":
+        """Open a ledger, or make an empty one. Every refusal says what to do about it.
+
+        Raises ConfigurationError (another process, wrong keys, damaged or foreign file) or
+        IntegrityError (the stored log contradicts itself).
+        """
+        if settings.read_only:
+            engine = open_engine(settings.database, read_only=True)
+            require_current(engine)
+            node = cls(settings, engine, None, None)
+            node._load_genesis()
+            return node
+        lock = WriterLock(settings.database)
+        engine = None
+        try:
+            engine = open_engine(settings.database)
+            migrate(engine)
+            with reading(engine) as connection:
+                size = read_head(connection).size
+            keys = load_or_make_keys(_keys_folder(settings), may_make=size == 0)
+            node = cls(settings, engine, keys, lock)
+            node._recover()
+        except BaseException:
+            if engine is not None:
+                engine.dispose()
+            lock.release()
+            raise
+        return node
+
+    def close(self) -> None:
+        """Store the verifier's state and let go of the database."""
+        with self._turn:
+            if self._follower is not None and self._fatal is None:
+                self._follower.save()
+            self._follower = None
+            self._engine.dispose()
+            if self._lock is not None:
+                self._lock.release()
+
+    def _recover(self) -> None:
+        """The normal path's own checks, before anything is signed."""
+        self._load_genesis()
+        with reading(self._engine) as connection:
+            head = read_head(connection)
+            if self._genesis is not None:
+                self._require_own(self._genesis)
+                verifier = NoteVerifier(self._note_signer.vkey)
+                require_sound_checkpoint(connection, head, self._genesis.origin, verifier)
+        if isinstance(self.clock, SimulatedClock):
+            self.clock.move(max(self.clock.now_ms(), head.simulated_ms, head.received_ms))
+        elif head.received_ms > self.clock.now_ms() + MILLIS_PER_DAY:
+            raise ConfigurationError(
+                "the newest entry lies more than a day in the future; set this machine's clock"
+            )
+
+    def _require_own(self, genesis: st.Genesis) -> None:
+        keys = self._own_keys
+        if PublicKey.from_cose_key(genesis.ledger) != keys.ledger.public:
+            raise ConfigurationError("the ledger key is not the one in the genesis entry")
+        if PublicKey.from_cose_key(genesis.verifier.key) != keys.verifier.public:
+            raise ConfigurationError("the verifier key is not the one in the genesis entry")
+        if genesis.clock != self.clock.mode:
+            raise ConfigurationError(
+                f"this ledger runs on a {genesis.clock} clock; start it with "
+                f"--clock {genesis.clock}"
+            )
+
+    def _load_genesis(self) -> None:
+        with reading(self._engine) as connection:
+            found = document_entry(connection, Kind.GENESIS)
+            epoch = StoreRegistry(connection).epoch
+        if found is not None:
+            message = reads.stored_message(*found)
+            self._genesis, self._genesis_digest = message.body, message.digest
+        self._epoch_until_ms = 0 if epoch is None else epoch.not_after_ms
+
+    # -- writing ----------------------------------------------------------------------------
+
+    def submit(
+        self, tokens: Sequence[bytes], expect: Kind | None = None
+    ) -> list[Receipt | Refused]:
+        """Take statements; one durable transaction, one answer each, in order.
+
+        Raises StorageError (nothing was kept) or IntegrityError (the node has stopped).
+        """
+        with self._guard():
+            if self._genesis is None:
+                return self._found(tokens, expect)
+            if self.clock.mode == "real":
+                self._open_epoch()
+            return self._sequencer.submit(tokens, self.clock.now_ms(), expect=expect)
+
+    def _found(self, tokens: Sequence[bytes], expect: Kind | None) -> list[Receipt | Refused]:
+        """Only a fitting genesis statement gets past an empty ledger; the rest follows it."""
+        with self._turn:
+            refusal = self._genesis_refusal(tokens[0]) if tokens else None
+            if refusal is not None:
+                return [refusal] * len(tokens)
+            now_ms = self.clock.now_ms()
+            results = self._sequencer.submit(tokens[:1], now_ms, expect=expect)
+            self._load_genesis()
+            if self._genesis is None:
+                return [*results, *([_no_genesis()] * (len(tokens) - 1))]
+            self._open_epoch()
+            if len(tokens) > 1:
+                results += self._sequencer.submit(tokens[1:], now_ms, expect=expect)
+            return results
+
+    def _genesis_refusal(self, token: bytes) -> Refused | None:
+        try:
+            message = st.decode(token)
+            if message.kind is not Kind.GENESIS:
+                return _no_genesis()
+            self._require_own(message.body)
+        except Refused as refusal:
+            return refusal
+        except ConfigurationError as error:
+            return Refused(Reason.GENESIS_MISMATCH, str(error))
+        wanted = self.settings.authority_kid
+        if wanted is not None and message.kid != wanted:
+            return Refused(
+                Reason.GENESIS_MISMATCH, f"the authority's key id has to be {wanted.hex()}"
+            )
+        return None
+
+    def _open_epoch(self) -> None:
+        """Open the epoch of the present, unless it is open."""
+        if self._genesis is None or self.clock.now_ms() < self._epoch_until_ms:
+            return
+        with self._turn:
+            now_ms = self.clock.now_ms()
+            if now_ms < self._epoch_until_ms:
+                return
+            with reading(self._engine) as connection:
+                last = StoreRegistry(connection).epoch
+            if last is not None and now_ms < last.not_after_ms:
+                self._epoch_until_ms = last.not_after_ms  # another process was first
+                return
+            length_ms = self._genesis.epoch_s * MILLIS_PER_SECOND
+            counter = 0 if last is None else last.counter + 1
+            body = st.Epoch(
+                iat=now_ms // MILLIS_PER_SECOND,
+                id=self._epoch_id(counter),
+                counter=counter,
+                not_before_ms=now_ms - now_ms % length_ms,
+                not_after_ms=now_ms - now_ms % length_ms + length_ms,
+            )
+            result = self._sequencer.submit([st.sign(body, self._own_keys.ledger)], now_ms)[0]
+            if isinstance(result, Refused):
+                raise IntegrityError(f"the ledger's own epoch is refused: {result}")
+            self._epoch_until_ms = body.not_after_ms
+
+    def _epoch_id(self, counter: int) -> bytes:
+        """16 bytes nobody can foretell; on a simulated clock the same in every run of a seed."""
+        if self.clock.mode == "real":
+            return secrets.token_bytes(16)
+        label = b"chip-passport simulated epoch " + str(counter).encode()
+        return sha256(self._own_keys.ledger.sign(label)).digest()[:16]
+
+    # -- moving on --------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """On a real clock, about once a second: epoch, verifier, checkpoint."""
+        with self._guard():
+            if self._genesis is not None and self.clock.mode == "real":
+                self._open_epoch()
+                self.follow()
+                self.publish()
+
+    def set_time(self, now_ms: int) -> None:
+        """Move a simulated clock forward; see the order of work in docs/ledger.md."""
+        if not isinstance(self.clock, SimulatedClock):
+            raise Refused(Reason.CLOCK, "this service runs on the real clock")
+        with self._guard(), self._turn:
+            if now_ms - self.clock.now_ms() > MAX_CLOCK_STEP_MS and self._genesis is not None:
+                raise Refused(Reason.CLOCK, "at most 400 days at once", field="now_ms")
+            if now_ms < self.clock.now_ms():
+                self.clock.move(now_ms)  # refuses
+            while self._genesis is not None and self._epoch_until_ms <= now_ms:
+                self.clock.move(max(self._epoch_until_ms, self.clock.now_ms()))
+                self._open_epoch()
+            self.follow()
+            self.clock.move(now_ms)
+            move_simulated_clock(self._engine, now_ms)
+            self.publish()
+
+    def follow(self) -> None:
+        """Let the verifier read to the end of the log, its own decisions included."""
+        with self._guard(), self._turn:
+            if self._genesis is None:
+                return
+            if self._follower is None:
+                if self._places is None:
+                    self._places = cached_places(Borders.load(self.settings.borders))
+                self._follower = Follower(
+                    self._engine, self._own_keys.verifier, self._places, self._known
+                )
+            try:
+                while self._follower.follow(self.clock.now_ms()).read:
+                    pass
+            except BaseException:
+                self._follower = None  # its memory may be ahead of the database
+                raise
+
+    def publish(self) -> bytes | None:
+        """Sign a checkpoint if the log has grown."""
+        with self._guard(), self._turn:
+            if self._genesis is None:
+                return None
+            return publish(
+                self._engine, self._note_signer, self._genesis.origin, self.clock.now_ms()
+            )
+
+    # -- reading ----------------------------------------------------------------------------
+
+    def status(self) -> LedgerStatus:
+        """The ledger in brief."""
+        with reading(self._engine) as connection:
+            head = read_head(connection)
+        genesis, keys = self._genesis, self._keys
+        ledger_key = verifier_key = b""
+        if genesis is not None:
+            ledger_key, verifier_key = genesis.ledger, genesis.verifier.key
+        elif keys is not None:
+            ledger_key = keys.ledger.public.to_cose_key()
+            verifier_key = keys.verifier.public.to_cose_key()
+        position = head.verifier_position if self._follower is None else self._follower.position
+        now_ms = self.clock.now_ms()
+        return LedgerStatus(
+            None if genesis is None else genesis.origin,
+            self._genesis_digest,
+            self.clock.mode if genesis is None else genesis.clock,
+            max(now_ms, head.simulated_ms) if self.clock.mode == "simulated" else now_ms,
+            head.size,
+            head.published_size,
+            position,
+            ledger_key,
+            verifier_key,
+            None if genesis is None or keys is None else self._note_signer.vkey,
+            None if genesis is None else genesis.epoch_s,
+        )
+
+    def epoch(self) -> EpochView:
+        """The current epoch; refuses while there is no genesis."""
+        with self._guard():
+            if self._genesis is None:
+                raise _no_genesis()
+            if self.clock.mode == "real":
+                self._open_epoch()
+        with reading(self._engine) as connection:
+            found = document_entry(connection, Kind.EPOCH)
+        if found is None:
+            raise _no_genesis()
+        message = reads.stored_message(*found)
+        body: st.Epoch = message.body
+        return EpochView(
+            body.id, body.counter, body.not_before_ms, body.not_after_ms, message.token
+        )
+
+    def checkpoint(self) -> bytes | None:
+        """The newest published checkpoint, a signed note."""
+        with reading(self._engine) as connection:
+            row = latest_checkpoint(connection)
+        return None if row is None else bytes(row["note"])
+
+    def tile(self, path: str) -> bytes:
+        """A tile or entry bundle by its path behind ``/log/tile/``."""
+        with reading(self._engine) as connection:
+            return reads.tile(connection, path, read_head(connection).published_size)
+
+    def passports(self, wanted: PassportFilter, after: str | None, limit: int) -> Page:
+        """Chips in order of UEID from the one behind ``after`` (hex)."""
+        start = None if after is None else _cursor_bytes(after)
+        with reading(self._engine) as connection:
+            return passport_reads.passports(connection, wanted, start, limit, self._live)
+
+    def passport(self, ueid: bytes) -> dict[str, Any]:
+        """One chip's passport."""
+        with reading(self._engine) as connection:
+            return passport_reads.passport(connection, ueid, self._live)
+
+    def history(self, ueid: bytes, after: int | None, limit: int) -> Page:
+        """One chip's custody history."""
+        with reading(self._engine) as connection:
+            return reads.history(connection, ueid, after, limit)
+
+    def decisions(
+        self, ueid: bytes | None, action: str | None, after: int | None, limit: int
+    ) -> Page:
+        """Decisions in the log's order."""
+        with reading(self._engine) as connection:
+            return reads.decisions(connection, ueid, action, after, limit)
+
+    def read(self, question: Callable[[Connection, Registry], Any]) -> Any:
+        """Answer another question from one consistent view."""
+        with reading(self._engine) as connection:
+            return question(connection, StoreRegistry(connection))
+
+    def ready(self) -> str | None:
+        """None, or why the node takes nothing."""
+        return self._fatal
+
+    # -- inner ------------------------------------------------------------------------------
+
+    @property
+    def _live(self) -> Any:
+        return None if self._follower is None else self._follower.appraiser.cases
+
+    @property
+    def _own_keys(self) -> NodeKeys:
+        if self._keys is None:
+            raise ConfigurationError("the ledger is open for reading only")
+        return self._keys
+
+    @property
+    def _note_signer(self) -> NoteSigner:
+        origin = "" if self._genesis is None else self._genesis.origin
+        return NoteSigner(origin, self._own_keys.ledger)
+
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        """Stop for good at the first sign that stored data contradicts itself."""
+        if self._fatal is not None:
+            raise IntegrityError(self._fatal)
+        try:
+            yield
+        except IntegrityError as error:
+            self._fatal = str(error)
+            raise
+
+
+def _keys_folder(settings: NodeSettings) -> Path:
+    if settings.keys is not None:
+        return settings.keys
+    url = database_url(settings.database)
+    if url.get_backend_name() != "sqlite":
+        raise ConfigurationError("name the folder of the node's keys with --keys")
+    return Path(f"{url.database}.keys")
+
+
+def _no_genesis() -> Refused:
+    return Refused(Reason.LEDGER_EMPTY, "the first entry of a ledger is its genesis")
+
+
+def _cursor_bytes(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError as error:
+        raise Refused(Reason.PARAMETER_INVALID, "not a place to go on from", field="after") from (
+            error
+        )

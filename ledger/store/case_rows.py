@@ -1,0 +1,101 @@
+"""The verifier's state between runs: cases, and the records as the verifier last saw them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from ledger.appraisal.case import Case, decode_case
+from ledger.protocol import cbor
+from ledger.registry.records import Chip, Licence, Registry
+from ledger.store.log_rows import chunks, update_head, upsert
+from ledger.store.registry_rows import (
+    StoreRegistry,
+    chip_from,
+    chip_row,
+    key_table,
+    licence_table,
+    load_documents,
+    party_from,
+    party_table,
+)
+from ledger.store.tables import CaseLicenceRow, CaseRow
+
+case_table: Any = CaseRow.__table__  # type: ignore[attr-defined]
+case_licence_table: Any = CaseLicenceRow.__table__  # type: ignore[attr-defined]
+MAX_CHIP_BYTES = 8_192
+
+
+def load_verifier(connection: Connection, position: int) -> tuple[Registry, list[Case]]:
+    """Registry and cases as they stood before the entry at ``position``.
+
+    Parties, keys and licences may be ahead of the position: nothing that the verifier reads before
+    it reaches them can name them. Chips, tallies, policy and epochs are as of the position.
+    """
+    registry = Registry()
+    load_documents(connection, registry, before=position)
+    for row in connection.execute(select(party_table)).mappings():
+        registry.parties[row["id"]] = party_from(row)
+    loader = StoreRegistry(connection)
+    used = {
+        row["id"]: cbor.decode(row["used"], max_size=4_096)
+        for row in connection.execute(select(case_licence_table)).mappings()
+    }
+    for (ident,) in connection.execute(select(licence_table.c.id)):
+        licence = loader.find_licence(ident)
+        if licence is not None:
+            registry.licences[ident] = Licence(licence.body, used.get(ident, {}))
+    kids = [kid for (kid,) in connection.execute(select(key_table.c.kid))]
+    loader.load_owners(kids)
+    for kid in kids:
+        owner = loader.find_owner(kid)
+        if owner is not None:
+            registry.owners[kid] = owner
+    cases = []
+    for row in connection.execute(select(case_table)).mappings():
+        if row["data"]:
+            cases.append(decode_case(row["data"]))
+        chip = chip_from(cbor.decode(row["chip"], max_size=MAX_CHIP_BYTES))
+        registry.chips[chip.ueid] = chip
+    return registry, cases
+
+
+def save_verifier(
+    connection: Connection,
+    position: int,
+    chips: Iterable[Chip],
+    cases: dict[bytes, Case],
+    licences: Iterable[Licence],
+) -> None:
+    """Write the changed cases and records, and the position they are as of."""
+    rows = []
+    for chip in chips:
+        case = cases.get(chip.ueid)
+        rows.append(
+            {
+                "ueid": chip.ueid,
+                "data": b"" if case is None else case.encode(),
+                "chip": cbor.encode(chip_row(chip)),
+                "silent": case is not None and case.silent,
+                "suspect": case is not None and case.suspect,
+            }
+        )
+    for part in chunks(rows):
+        upsert(connection, case_table, part)
+    upsert(
+        connection,
+        case_licence_table,
+        [{"id": item.body.id, "used": cbor.encode(item.used)} for item in licences],
+    )
+    update_head(connection, verifier_position=position)
+
+
+def load_cases(connection: Connection, ueids: list[bytes]) -> dict[bytes, Case]:
+    """Cases of some chips, as of the stored position."""
+    found = {}
+    for part in chunks(ueids):
+        query = select(case_table.c.ueid, case_table.c.data).where(case_table.c.ueid.in_(part))
+        for ueid, data in connection.execute(query):
+            if data:
+                found[ueid] = decode_case(data)
+    return found
