@@ -140,6 +140,7 @@ def test_package_that_loads_the_server_beside_the_client_is_found() -> None:
         ("ledger/log/note", "import re\nre.compile('x').search('y')"),
         ("ledger/geo/loader", "import gzip, pathlib\npathlib.Path('x').read_bytes()"),
         ("ledger/service/publish", "import time\ntime.monotonic()"),
+        ("ledger/service/clock", "import time\ntime.time_ns()"),
         ("ledger/store/rows", "from ledger.log import tiles\nimport sqlmodel"),
         ("api/app", "import fastapi, time\nfrom ledger.service import admit\ntime.time()"),
         ("device_sim/run", "from ledger.protocol import cose\nfrom api.client import Client"),
