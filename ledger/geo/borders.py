@@ -10,7 +10,6 @@ import json
 import math
 from dataclasses import dataclass
 from gzip import decompress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,11 +17,8 @@ import numpy as np
 from ledger.errors import ConfigurationError, Reason, Refused
 from ledger.geo.codec import REMEDY, BorderData, unpack
 from ledger.geo.index import Indices, PieceIndex
+from ledger.geo.loader import BORDERS_PATH, DISPLAY_PATH, FilePath, read
 from ledger.geo.sphere import HALF_TURN_M, Floats, arc_m, chord, destination, unit_vectors
-
-DATA = Path(__file__).with_name("data")
-BORDERS_PATH = DATA / "borders-10m.bin.gz"
-DISPLAY_PATH = DATA / "borders-display.json.gz"
 
 SPHERE_FACTOR = 1.006
 """WGS 84 lengths against those on the sphere of mean radius: between 0.9955 and 1.0056."""
@@ -31,6 +27,10 @@ COVER_DEPTH = 3
 COVER_LEAST_M = 5_000.0
 """A disc with water in it is covered by seven of half the size, this often and down to this size,
 before it is taken as a whole."""
+
+TWICE = 2.02
+"""How many radii from the centre a coast can be that is nearest to some water in the disc (beside
+the centre's own distance): two, and 1% for comparing WGS 84 lengths on the sphere."""
 
 HALF = 0.5005
 """Of the covering discs: a little more than half, for the rounding of their centres."""
@@ -63,7 +63,7 @@ class Borders:
         self.version = BordersVersion(data.facts["source"], data.facts["date"], digest)
 
     @staticmethod
-    def load(path: Path | None = None) -> "Borders":
+    def load(path: FilePath | None = None) -> "Borders":
         """Read the packaged file (once per process), or another one of the same format.
 
         Raises:
@@ -75,7 +75,7 @@ class Borders:
     def display() -> dict[str, Any]:
         """Simplified shapes as a GeoJSON FeatureCollection, for pictures only, never verdicts."""
         try:
-            collection: dict[str, Any] = json.loads(decompress(DISPLAY_PATH.read_bytes()))
+            collection: dict[str, Any] = json.loads(decompress(read(DISPLAY_PATH)))
         except (OSError, EOFError, ValueError) as error:
             raise ConfigurationError(f"{DISPLAY_PATH.name}: {error}; {REMEDY}") from error
         return collection
@@ -92,6 +92,7 @@ class Borders:
         lat = _checked("latitude", lat, -90.0, 90.0)
         lon = _checked("longitude", lon, -180.0, 180.0)
         radius = _checked("accuracy", accuracy_m, 0.0, math.inf)
+        lon = 0.0 if abs(lat) == 90.0 else -180.0 if lon == 180.0 else lon  # one place, one answer
         if self._inflated(radius) >= HALF_TURN_M:
             return frozenset(self.codes)
         sets = self._on_land(lat, lon, radius)
@@ -104,7 +105,7 @@ class Borders:
 
     def _on_land(self, lat: float, lon: float, radius: float) -> set[int] | None:
         """The answer for a small disc around a point on land; None where that is not plain."""
-        height = self._inflated(2.0 * radius) * _METRES_TO_LAT
+        height = self._inflated(TWICE * radius) * _METRES_TO_LAT
         if radius > COVER_LEAST_M or abs(lat) + height > 85.0:
             return None
         width = _half_width(lat, height)
@@ -118,8 +119,8 @@ class Borders:
         if not at or at == sets:
             return at or None
         view = self._index.view(_unit_vector(lat, lon), around)
-        twice = 2.0 if self._is_wet(lat, lon, radius) else 1.0
-        return view.sets_within(chord(self._inflated(twice * radius)), at)
+        radii = TWICE if self._is_wet(lat, lon, radius) else 1.0
+        return view.sets_within(chord(self._inflated(radii * radius)), at)
 
     def _possible(
         self, lat: float, lon: float, radius: float, depth: int, among: Indices | None
@@ -136,7 +137,7 @@ class Borders:
         # A point of water in the disc is at most `away` + radius from the nearest coast, and its
         # own nearest coast is at most another radius farther from the centre.
         away = 0.0 if at else arc_m(view.nearest()) * SPHERE_FACTOR**2
-        reach = chord(away + self._inflated(2.0 * radius))
+        reach = chord(away + self._inflated(TWICE * radius))
         doubtful = view.sets_within(reach, touched)
         small = depth == 0 or radius < COVER_LEAST_M
         if small or len(doubtful) == 1 or doubtful == touched:
@@ -182,7 +183,7 @@ def _cover(lat: float, lon: float, radius: float) -> list[tuple[float, float]]:
     In the plane: one in the middle, six at √3/2 of the radius. On a sphere the same bearings and
     distances lie closer together, so the cover holds there as well.
     """
-    ring = radius * math.sqrt(3.0) / 2.0
+    ring = radius * SPHERE_FACTOR * math.sqrt(3.0) / 2.0
     ends = [destination(lat, lon, 60.0 * k, ring)[0] for k in range(6)]
     return [(lat, lon), *((float(end[1]), float(end[0])) for end in ends)]
 
@@ -190,11 +191,15 @@ def _cover(lat: float, lon: float, radius: float) -> list[tuple[float, float]]:
 def _checked(name: str, value: float, low: float, high: float) -> float:
     # Claims come from decoded messages: the annotation is a promise of the caller, not a fact.
     given: object = value
-    if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given):
-        raise Refused(Reason.CLAIM_INVALID, f"{given!r} is not a finite number", field=name)
-    if not low <= value <= high:
-        raise Refused(Reason.CLAIM_INVALID, f"{value!r} is out of range", field=name)
-    return float(value)
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise Refused(Reason.CLAIM_INVALID, "not a number", field=name)
+    try:
+        number = float(given)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number) or not low <= number <= high:
+        raise Refused(Reason.CLAIM_INVALID, f"{number} is out of range", field=name)
+    return number
 
 
 @functools.cache
@@ -202,9 +207,6 @@ def _packaged() -> Borders:
     return _read(BORDERS_PATH)
 
 
-def _read(path: Path) -> Borders:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read ({error.strerror}); {REMEDY}") from error
+def _read(path: FilePath) -> Borders:
+    content = read(path)
     return Borders(unpack(content), hashlib.sha256(content).hexdigest())

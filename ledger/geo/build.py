@@ -17,6 +17,7 @@ import numpy as np
 import shapely
 
 from ledger.geo.codec import BorderData, deterministic_gzip, pack
+from ledger.geo.loader import BORDERS_PATH, DATA, DISPLAY_PATH
 from ledger.geo.pieces import subdivide, wet_cells
 from ledger.geo.territories import Territory, assign, load_table
 from ledger.geo.topology import Grid, decode_arcs, features_of
@@ -33,9 +34,6 @@ MARGIN_M = 2_500.0
 
 Reviewed border posts and tripoints lie up to 2.4 km from the drawn line (docs/borders.md)."""
 KNOWN_SHA256 = "3bc6f1d367a9bcec479841bae0e76092f512838411d0cef124e92eec4db45f79"
-DATA = Path(__file__).with_name("data")
-BORDERS_FILE = "borders-10m.bin.gz"
-DISPLAY_FILE = "borders-display.json.gz"
 DISPLAY_TOLERANCE = 0.05
 """Degrees. Moves borders by kilometres and is for pictures only."""
 
@@ -85,7 +83,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stderr.write("This is not the file of world-atlas 2.0.2: correct FACTS in build.py\n")
     topology = json.loads(content)
     options.out.mkdir(parents=True, exist_ok=True)
-    for name, make in ((BORDERS_FILE, build), (DISPLAY_FILE, build_display)):
+    for name, make in ((BORDERS_PATH.name, build), (DISPLAY_PATH.name, build_display)):
         data = make(topology)
         (options.out / name).write_bytes(data)
         digest = hashlib.sha256(data).hexdigest()

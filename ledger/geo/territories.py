@@ -64,7 +64,8 @@ def assign(features: Iterable[Feature], table: Table) -> list[Territory]:
     """Every polygon with the set of countries it stands for, areas cut out of their features."""
     out: list[Territory] = []
     for feature in features:
-        territories = [(_codes_of(feature, table), polygon) for polygon in feature.polygons]
+        codes = _codes_of(feature, table)
+        territories = [(codes, polygon) for polygon in feature.polygons]
         for area in table.areas:
             territories = [piece for whole in territories for piece in _apply(area, whole)]
         out += territories
