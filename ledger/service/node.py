@@ -97,13 +97,13 @@ class Node:
         IntegrityError (the stored log contradicts itself).
         """
         if settings.read_only:
-            engine = open_engine(settings.database, read_only=True)
-            require_current(engine)
-            node = cls(settings, engine, None, None)
+            reader = open_engine(settings.database, read_only=True)
+            require_current(reader)
+            node = cls(settings, reader, None, None)
             node._load_genesis()
             return node
         lock = WriterLock(settings.database)
-        engine = None
+        engine: Engine | None = None
         try:
             engine = open_engine(settings.database)
             migrate(engine)
@@ -268,6 +268,7 @@ class Node:
                 raise Refused(Reason.CLOCK, "at most 400 days at once", field="now_ms")
             if now_ms < self.clock.now_ms():
                 self.clock.move(now_ms)  # refuses
+            self.follow()
             while self._genesis is not None and self._epoch_until_ms <= now_ms:
                 self.clock.move(max(self._epoch_until_ms, self.clock.now_ms()))
                 self._open_epoch()
@@ -328,7 +329,7 @@ class Node:
             position,
             ledger_key,
             verifier_key,
-            None if genesis is None or keys is None else self._note_signer.vkey,
+            None if genesis is None or keys is None else self._note_signer.vkey.encode(),
             None if genesis is None else genesis.epoch_s,
         )
 
