@@ -10,9 +10,9 @@ from fastapi import FastAPI
 from api import handlers, openapi
 from api.context import Context
 from api.metrics import Metrics
-from api.ports import Node
 from api.routes import about, health, ingest, log, pages, passports
 from api.settings import ServiceSettings
+from ledger.service.node import Node
 
 API_VERSION = "1.0"
 SUMMARY = "A verifiable custody ledger for AI accelerators."

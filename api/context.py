@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from api.metrics import Metrics
-from api.ports import Node
 from api.settings import ServiceSettings
+from ledger.service.node import Node
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from types import TracebackType
 from typing import Self
 
 from api import logs
-from api.ports import Node
 from api.server import Server
 from api.settings import ServiceSettings
 from ledger.errors import ChipPassportError, ConfigurationError
+from ledger.service.node import Node
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0

@@ -15,7 +15,7 @@ from ledger.registry.records import ChipState
 
 Hex = Annotated[str, Field(pattern=r"^([0-9a-f]{2})*$")]
 Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-UeidHex = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{14,66}$")]
+UeidHex = Annotated[str, Field(pattern=r"^([0-9a-fA-F]{2}){7,33}$")]
 Ms = Annotated[int, Field(ge=0, le=2**53 - 1)]
 Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
 Status = Literal["accepted", "recorded", "refused"]
@@ -35,6 +35,11 @@ class Schema(BaseModel):
 
 def _example(**value: Any) -> ConfigDict:
     return ConfigDict(json_schema_extra={"examples": [value]})
+
+
+def _of(model: type[BaseModel]) -> Any:
+    """The example of another schema."""
+    return model.model_config["json_schema_extra"]["examples"][0]  # type: ignore[index]
 
 
 class Clock(Schema):
@@ -152,7 +157,7 @@ class Results(Schema):
         recorded=0,
         refused=1,
         results=[
-            Result.model_config["json_schema_extra"]["examples"][0],  # type: ignore[index]
+            _of(Result),
             {
                 "status": "refused",
                 "kind": None,
@@ -178,8 +183,23 @@ class Holder(Schema):
     """Who has a chip in custody."""
 
     id: str
-    name: str
-    country: str
+    name: str | None
+    country: str | None
+
+
+class LicenceView(Schema):
+    """The licence that a chip is under; times in seconds since 1970."""
+
+    id: str
+    holder: str
+    countries: list[str]
+    models: list[str]
+    not_before: Count
+    not_after: Count
+    quota_per_year: Count | None
+    over_quota: bool
+    """Whether the chip came under the licence after its quota of the year was used up."""
+    assurance: Literal["claim", "cleared", "inside"]
 
 
 class Claimed(Schema):
@@ -229,6 +249,7 @@ class Decision(Schema):
         effective_ms=_T,
         expires_ms=None,
         appeal="office@authority.example",
+        digest=_OTHER_DIGEST,
     )
     index: Count
     received_ms: Ms
@@ -262,7 +283,17 @@ class Passport(Schema):
         born_ms=_T,
         holder={"id": "cloud-1", "name": "Cloud One", "country": "DE"},
         in_transit_to=None,
-        licence={"id": "LIC-1"},
+        licence={
+            "id": "LIC-1",
+            "holder": "cloud-1",
+            "countries": ["DE", "FR"],
+            "models": ["H100-SXM"],
+            "not_before": _T // 1000,
+            "not_after": _T // 1000 + 31_536_000,
+            "quota_per_year": None,
+            "over_quota": False,
+            "assurance": "claim",
+        },
         place={
             "country": "DE",
             "site": "FRA-1",
@@ -292,7 +323,7 @@ class Passport(Schema):
     born_ms: Ms
     holder: Holder
     in_transit_to: str | None
-    licence: dict[str, Any] | None
+    licence: LicenceView | None
     place: Place
     state: ChipState
     flags: list[Literal["silent", "suspect"]]
@@ -322,7 +353,7 @@ class HistoryEntry(Schema):
     leaf_hash: Hex32
     received_ms: Ms
     kind: str
-    signer: str
+    signer: str | None
     meaning: str
     reason: str | None
     """What a recorded conflict contradicts."""
@@ -332,6 +363,7 @@ class HistoryEntry(Schema):
 class Passports(Schema):
     """A page of passports; ``next`` is the ``after`` of the following page."""
 
+    model_config = _example(items=[_of(Passport)], next="100")
     items: list[Passport]
     next: str | None
 
@@ -339,6 +371,7 @@ class Passports(Schema):
 class History(Schema):
     """A page of a chip's history, oldest first."""
 
+    model_config = _example(items=[_of(HistoryEntry)], next="100")
     items: list[HistoryEntry]
     next: str | None
 
@@ -346,6 +379,7 @@ class History(Schema):
 class Decisions(Schema):
     """A page of decisions, oldest first."""
 
+    model_config = _example(items=[_of(Decision)], next="100")
     items: list[Decision]
     next: str | None
 
@@ -353,7 +387,23 @@ class Decisions(Schema):
 class Problem(BaseModel):
     """Why a request was not carried out (RFC 9457)."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "/problems/epoch-unknown",
+                    "title": "The nonce is not an epoch of this ledger",
+                    "status": 409,
+                    "detail": "the nonce is neither the current nor the previous epoch",
+                    "reason": "epoch-unknown",
+                    "field": "eat_nonce",
+                    "remedy": "Fetch GET /v1/epoch and use its id.",
+                    "instance": "/v1/heartbeats",
+                }
+            ]
+        },
+    )
     type: str
     title: str
     status: Annotated[int, Field(ge=400, le=599)]
@@ -367,6 +417,12 @@ class Problem(BaseModel):
 class ProblemInfo(Schema):
     """What a reason code means."""
 
+    model_config = _example(
+        reason="signature-invalid",
+        status=403,
+        title="The signature does not verify",
+        remedy="Sign the Sig_structure of RFC 9052, 4.4.",
+    )
     reason: str
     status: Annotated[int, Field(ge=400, le=599)]
     title: str
@@ -387,13 +443,13 @@ Limit = Annotated[int, Field(ge=1, le=MAX_PAGE)]
 
 
 class PassportQuery(Schema):
-    """Which passports, and which page of them."""
+    """Which passports, and which page of them; ``after`` is a UEID."""
 
     state: ChipState | None = None
     holder: PartyId | None = None
     country: Country | None = None
     model: ModelName | None = None
-    after: Annotated[str, Field(max_length=100, pattern=r"^[\x21-\x7e]+$")] | None = None
+    after: UeidHex | None = None
     limit: Limit = 100
 
 

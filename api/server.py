@@ -12,9 +12,9 @@ import uvicorn
 
 from api.app import create_app
 from api.metrics import Metrics
-from api.ports import Node
 from api.settings import ServiceSettings
 from ledger.errors import ChipPassportError, ConfigurationError, IntegrityError
+from ledger.service.node import Node
 
 TICK_S = 1.0
 KEEP_ALIVE_S = 75

@@ -22,7 +22,9 @@ _CLOCK_BODY = {
         "content": {JSON: {"schema": {"$ref": "#/components/schemas/ClockRequest"}}},
     }
 }
-_EPOCH_BYTES: dict[str, Any] = {COSE: {"schema": {"type": "string", "format": "binary"}}}
+_EPOCH_BYTES: dict[str, Any] = {
+    COSE: {"schema": {"type": "string", "format": "binary"}, "example": "d2845818a3012704…"}
+}
 
 
 def router(context: Context) -> APIRouter:

@@ -12,7 +12,7 @@ from api.openapi import problem_responses
 from ledger.errors import Reason, Refused
 
 _METRICS: dict[str, Any] = {
-    CONTENT_TYPE: {"schema": {"type": "string"}, "example": "chip_passport_log_size 1024.0\n"}
+    "text/plain": {"schema": {"type": "string"}, "example": "chip_passport_log_size 1024.0\n"}
 }
 
 

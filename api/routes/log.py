@@ -12,12 +12,17 @@ from ledger.errors import Reason, Refused
 
 OCTETS = "application/octet-stream"
 _TEXT: dict[str, Any] = {
-    "text/plain; charset=utf-8": {
+    "text/plain": {
         "schema": {"type": "string"},
         "example": "ledger.example/1\n1024\n…=\n\n— ledger.example/1 …=\n",
     }
 }
-_TILE: dict[str, Any] = {OCTETS: {"schema": {"type": "string", "format": "binary"}}}
+_TILE: dict[str, Any] = {
+    OCTETS: {
+        "schema": {"type": "string", "format": "binary"},
+        "example": "32 bytes for each of up to 256 hashes, or entries behind their 16-bit lengths",
+    }
+}
 
 
 class _Octets(Response):
