@@ -1,5 +1,6 @@
 """Decoding, unwrapping and the table of territories, on small made-up topologies."""
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ledger.errors import ConfigurationError
 from ledger.geo.build import build, build_display
 from ledger.geo.codec import unpack
 from ledger.geo.pieces import MOST_DEGREES, MOST_VERTICES, subdivide, wet_cells
-from ledger.geo.territories import assign, load_table
+from ledger.geo.territories import TABLE, assign, load_table
 from ledger.geo.topology import (
     Feature,
     close_over_pole,
@@ -201,3 +202,11 @@ def test_build_is_deterministic_and_shares_the_border() -> None:
     data = unpack(first)
     assert {frozenset({"DE"}), frozenset({"FR"})} <= set(data.sets)
     assert build_display(TWO) == build_display(TWO)
+
+
+def test_every_entry_of_the_table_is_in_the_documentation() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "borders.md").read_text("utf-8")
+    for entries in tomllib.loads(TABLE.read_text("utf-8")).values():
+        for entry in entries:
+            codes = ", ".join(sorted(entry["codes"]))
+            assert f"| {entry['name']} | {codes} | {entry['note']} |" in page
