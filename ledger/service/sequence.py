@@ -190,12 +190,9 @@ class Batch:
         body = message.body
         if message.kind is not Kind.HEARTBEAT:
             self._contents.add(message.content_digest)
-        if message.kind is Kind.GENESIS:
-            self._documents.append((Kind.GENESIS, 0, index))
-        elif message.kind is Kind.POLICY:
-            self._documents.append((Kind.POLICY, body.version, index))
-        elif message.kind is Kind.EPOCH:
-            self._documents.append((Kind.EPOCH, body.counter, index))
+        number = document_number(message.kind, body)
+        if number is not None:
+            self._documents.append((message.kind, number, index))
         elif message.kind is Kind.DECISION:
             row = {
                 "idx": index,
@@ -253,6 +250,19 @@ class Batch:
         policy = self.registry.policy
         seconds = DEFAULT_LEASE_S if policy is None else policy.lease_s
         return Lease(leaf_hash[:16], self.received_ms + seconds * MILLIS_PER_SECOND)
+
+
+def document_number(kind: Kind, body: Any) -> int | None:
+    """Number under which a genesis, policy or epoch is found again; None for other kinds."""
+    match kind:
+        case Kind.GENESIS:
+            return 0
+        case Kind.POLICY:
+            return int(body.version)
+        case Kind.EPOCH:
+            return int(body.counter)
+        case _:
+            return None
 
 
 def directive_for(chip: Chip) -> Directive | None:
