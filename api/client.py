@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx
 
@@ -285,6 +286,8 @@ class Client:
             last = attempt == self._attempts
             try:
                 response = self._http.request(method, path, **arguments)
+            except httpx.InvalidURL as error:
+                raise ClientError(f"{path!r} cannot be asked for: {error}") from error
             except httpx.HTTPError as error:
                 if last or method != "GET":
                     raise Unreachable(f"{self._http.base_url}: {_cause(error)}") from error
@@ -332,7 +335,7 @@ def _chunks(tokens: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
 
 
 def _hex(ueid: bytes | str) -> str:
-    return ueid if isinstance(ueid, str) else ueid.hex()
+    return quote(ueid, safe="") if isinstance(ueid, str) else ueid.hex()
 
 
 def _parse_url(text: str) -> httpx.URL:

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
 from api.context import Context
+from api.media import UploadEnded
 from ledger.errors import IntegrityError, Reason, Refused, StorageError
 
 _UNCOUNTED = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -27,7 +28,8 @@ def install(app: FastAPI, context: Context) -> None:
 
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, Refused)  # noqa: S101  (registered for this type)
-        return problems.of_refused(error, request.url.path, retry_after_s=retry)
+        close = isinstance(error, UploadEnded)
+        return problems.of_refused(error, request.url.path, retry_after_s=retry, close=close)
 
     async def storage(request: Request, error: Exception) -> Response:
         _log.error("storage fault", error=type(error).__name__, path=request.url.path)

@@ -30,6 +30,10 @@ def accepts(request: Request, media: str) -> bool:
     return any(part.partition(";")[0].strip() == media for part in ranges)
 
 
+class UploadEnded(Refused):
+    """A body that we wait for no longer; its connection is of no more use."""
+
+
 class Uploads:
     """Reads bodies within limits. One per app; used from its event loop only."""
 
@@ -67,10 +71,10 @@ class Uploads:
                     self.held += len(chunk)
         except TimeoutError:
             detail = f"the body did not arrive within {self._timeout_s:g} s"
-            raise Refused(Reason.BUSY, detail) from None
+            raise UploadEnded(Reason.BUSY, detail) from None
         except ClientDisconnect:
             # Nobody is left to read the answer; the refusal only ends the request in order.
-            raise Refused(Reason.BUSY, "the upload was abandoned") from None
+            raise UploadEnded(Reason.BUSY, "the upload was abandoned") from None
 
 
 def _check_length(declared: str | None, limit: int) -> None:

@@ -138,11 +138,13 @@ def response(problem: Mapping[str, Any], headers: Mapping[str, str] | None = Non
     )
 
 
-def of_refused(refused: Refused, instance: str, *, retry_after_s: int = 1) -> Response:
-    """The answer to a refused request."""
-    headers = None
+def of_refused(
+    refused: Refused, instance: str, *, retry_after_s: int = 1, close: bool = False
+) -> Response:
+    """The answer to a refused request; ``close`` ends the connection with it."""
+    headers = {"Connection": "close"} if close else {}
     if STATUS[refused.reason] is _UNAVAILABLE:
-        headers = {"Retry-After": str(retry_after_s)}
+        headers["Retry-After"] = str(retry_after_s)
     body = document(refused.reason, refused.detail, instance, field=refused.field)
     return response(body, headers)
 

@@ -22,6 +22,7 @@ KEEP_ALIVE_S = 75
 GRACE_S = 30
 """Longest time that requests under way get to finish when the service stops."""
 BACKLOG = 2_048
+MAX_PORT = 65_535
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _log = structlog.get_logger("api.server")
@@ -29,13 +30,14 @@ _log = structlog.get_logger("api.server")
 
 def bind(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 takes a free one. Raises ConfigurationError."""
+    if not 0 <= port <= MAX_PORT:
+        raise ConfigurationError(f"cannot listen on port {port}: choose one up to {MAX_PORT}.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except (OSError, OverflowError) as error:
-        cause = getattr(error, "strerror", None) or str(error)
+    except OSError as error:
         raise ConfigurationError(
-            f"cannot listen on {host} port {port}: {cause}. "
+            f"cannot listen on {host} port {port}: {error.strerror or error}. "
             "Choose another address, or stop the program that has it."
         ) from error
 

@@ -20,9 +20,7 @@ class Http:
     def __init__(self, runner: asyncio.Runner, app: Any) -> None:
         self.app = app
         self._runner = runner
-        self._client = httpx.AsyncClient(
-            transport=httpx.ASGITransport(app), base_url="http://test"
-        )
+        self._client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
 
     def get(self, path: str, **arguments: Any) -> httpx.Response:
         return self.request("GET", path, **arguments)

@@ -65,7 +65,7 @@ def test_what_arrives_during_a_write_shares_the_next_ones_in_order(executor):
 
     assert _run(main()) == [str(n) for n in range(8)]
     assert [len(group) for group in ledger.groups] == [3, 3, 2]
-    assert b"".join(sum(ledger.groups, [])) == b"01234567"
+    assert b"".join(token for group in ledger.groups for token in group) == b"01234567"
 
 
 def test_a_storage_fault_fails_its_group_and_the_next_group_is_tried(executor):

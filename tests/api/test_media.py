@@ -46,7 +46,11 @@ def test_a_body_that_grows_over_the_limit_is_refused_while_it_arrives(
 
 @pytest.mark.parametrize(("path", "media", "limit"), LIMITS)
 def test_a_body_of_the_limit_is_read(http: Http, path, media, limit):
-    answer = http.post(path, b"\x00" * limit if media != CBOR_SEQ else b"\x5a\x00\x3f\xff\xfb" + bytes(limit - 5), media)
+    answer = http.post(
+        path,
+        b"\x00" * limit if media != CBOR_SEQ else b"\x5a\x00\x3f\xff\xfb" + bytes(limit - 5),
+        media,
+    )
     assert answer.status_code in (400, 413, 422)
     assert "are taken here" not in answer.text
 
@@ -59,7 +63,9 @@ def test_a_content_length_that_is_no_size_does_no_harm(http: Http, length: str):
 
 
 @pytest.mark.parametrize("path", ["/v1/heartbeats", "/v1/statements"])
-@pytest.mark.parametrize("media", ["", "text/plain", "application/cbor", "application/json", "x" * 9_999])
+@pytest.mark.parametrize(
+    "media", ["", "text/plain", "application/cbor", "application/json", "x" * 9_999]
+)
 def test_another_content_type_is_refused(http: Http, path: str, media: str):
     problem = assert_problem(http.post(path, b"x", media), 415, "media-type-unsupported")
     assert problem["field"] == "Content-Type"

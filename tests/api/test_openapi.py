@@ -28,7 +28,9 @@ def _flat(routes: Any) -> list[Route]:
         if isinstance(route, Route):
             flat.append(route)
         else:
-            flat += _flat(route.routes if hasattr(route, "routes") else route.original_router.routes)
+            flat += _flat(
+                route.routes if hasattr(route, "routes") else route.original_router.routes
+            )
     return flat
 
 
