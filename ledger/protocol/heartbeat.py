@@ -5,6 +5,7 @@ and limits. Here the claims that the profile adds to plain EAT are required and 
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from ledger.errors import Reason, Refused
@@ -183,7 +184,13 @@ def _measurement(value: list[Any]) -> Measurement:
             "measurements is one [60, bstr .cbor {version, svn, digest}]",
             field="measurements",
         )
-    inner = cbor.decode(value[0][1], max_size=256, max_depth=2)
+    return _decode_measurement(value[0][1])
+
+
+@lru_cache(maxsize=4_096)
+def _decode_measurement(data: bytes) -> Measurement:
+    """A whole fleet runs few firmware versions; a refusal is not remembered."""
+    inner = cbor.decode(data, max_size=256, max_depth=2)
     if not isinstance(inner, dict) or inner.keys() != {"version", "svn", "digest"}:
         raise Refused(
             Reason.CLAIM_INVALID,

@@ -285,16 +285,8 @@ class Message:
     sign1: cose.Sign1
     tbs: bytes
     body: Any
-
-    @property
-    def digest(self) -> bytes:
-        """SHA-256 of the token."""
-        return sha256(self.token).digest()
-
-    @property
-    def content_digest(self) -> bytes:
-        """SHA-256 of the Sig_structure."""
-        return sha256(self.tbs).digest()
+    digest: bytes
+    content_digest: bytes
 
     @property
     def kid(self) -> bytes:
@@ -339,7 +331,8 @@ def decode(token: bytes, *, expect: Kind | None = None) -> Message:
         )
     if len(sign1.kid) != 16:
         raise Refused(Reason.COSE_HEADER, "kid has 16 bytes", field="kid")
-    return Message(kind, token, sign1, sign1.tbs(), decode_body(kind, sign1.payload))
+    body, tbs = decode_body(kind, sign1.payload), sign1.tbs()
+    return Message(kind, token, sign1, tbs, body, sha256(token).digest(), sha256(tbs).digest())
 
 
 def decode_body(kind: Kind, payload: bytes) -> Body:

@@ -1,9 +1,10 @@
 """From tokens to durable entries: decode, authenticate, judge, append, in one transaction.
 
-Order of work for a heartbeat, cheap before dear: size and form; a registered key; freshness and
-counter against the record as last committed; the signature; then, with the log locked, counter
-and custody once more, and the append. Other statements may depend on one before them in the same
-batch (a party, then its first statement), so theirs is looked at again inside the transaction.
+Order of work for a heartbeat, cheap before dear: size and form; a registered key; freshness, and
+whether it is the very heartbeat that was taken last; the signature; then, with the log locked,
+freshness and counter against the record, and the append. Other statements may depend on one before
+them in the same batch (a party, then its first statement), so theirs is looked at again inside the
+transaction.
 """
 
 import threading
@@ -20,7 +21,7 @@ from ledger.protocol import statements as st
 from ledger.protocol.keys import Algorithm, PublicKey, verify_many
 from ledger.protocol.statements import Kind, Message
 from ledger.registry.apply import apply
-from ledger.registry.judge import judge
+from ledger.registry.judge import check_freshness, judge
 from ledger.registry.records import (
     Chip,
     ChipState,
@@ -42,6 +43,8 @@ RECENT_ENTRIES = 256
 """A chip's newest entries that are searched for a repetition of an older heartbeat. A replay has
 to carry the current or previous epoch, so a repeated heartbeat cannot lie far back."""
 DEFAULT_LEASE_S = 86_400
+REMEMBERED = 200_000
+"""Chips whose last heartbeat's digest is kept in memory (about 30 MB)."""
 _CHUNK = 256
 """Signature checks handed to an executor at a time: about 25 ms of work."""
 
@@ -64,6 +67,7 @@ class Sequencer:
     known_owners: dict[bytes, Owner] = field(default_factory=dict)
     turn: AbstractContextManager[Any] = field(default_factory=threading.RLock)
     """Held while the log is locked, so that writers of one process queue here."""
+    _last: dict[bytes, bytes] = field(default_factory=dict)
 
     def submit(
         self, tokens: Sequence[bytes], now_ms: int, *, expect: Kind | None = None
@@ -81,21 +85,54 @@ class Sequencer:
             batch.prefetch([c.message for c in candidates if c.message and not c.refusal])
             results = [batch.take(candidate) for candidate in candidates]
             batch.flush()
+        self._remember(candidates, results)
         return results
+
+    def _remember(self, candidates: list[Candidate], results: Sequence[Receipt | Refused]) -> None:
+        """Keep the content digests just taken, so that a plain replay costs no signature check."""
+        for candidate, result in zip(candidates, results, strict=True):
+            message = candidate.message
+            if (
+                isinstance(result, Receipt)
+                and message is not None
+                and message.kind is Kind.HEARTBEAT
+            ):
+                self._last[message.body.ueid] = message.content_digest
+        if len(self._last) > REMEMBERED:
+            self._last.clear()
+
+    def _key_or_refusal(
+        self, registry: Registry, candidate: Candidate, now_ms: int
+    ) -> PublicKey | None:
+        """The key to check with; None where the message is refused or has to wait for its turn."""
+        message = candidate.message
+        assert message is not None  # noqa: S101 - the caller selected it so
+        try:
+            key = registry.key_for(message)
+            if (message.kid, Algorithm.from_wire(message.sign1.alg_id)) != (key.kid, key.alg):
+                raise Refused(Reason.COSE_KEY_MISMATCH, "alg or kid is not the key's", field="kid")
+            if message.kind is Kind.HEARTBEAT:
+                check_freshness(registry, message.body, now_ms)
+                if self._last.get(message.body.ueid) == message.content_digest:
+                    raise Refused(Reason.DUPLICATE, "this heartbeat was the last one taken")
+            return key
+        except Refused as refusal:
+            # An unknown signer of a statement may be registered by one before it in this batch.
+            if message.kind is Kind.HEARTBEAT or refusal.reason is not Reason.KEY_UNKNOWN:
+                candidate.refusal = refusal
+            return None
 
     def _authenticate(self, candidates: list[Candidate], now_ms: int) -> None:
         """Refuse what the last committed record refuses, then check the signatures left."""
         waiting = [c for c in candidates if c.message is not None and c.refusal is None]
         if not waiting:
             return
-        heartbeats = [c for c in waiting if c.message and c.message.kind is Kind.HEARTBEAT]
         with reading(self.engine) as connection:
             registry = StoreRegistry(connection, self.known_owners)
             registry.load_owners(c.message.kid for c in waiting if c.message)
-            registry.load_chips(c.message.body.ueid for c in heartbeats if c.message)
             rows: list[tuple[Candidate, PublicKey]] = []
             for candidate in waiting:
-                key = _key_or_refusal(registry, candidate, now_ms)
+                key = self._key_or_refusal(registry, candidate, now_ms)
                 if key is not None:
                     rows.append((candidate, key))
         for (candidate, _), good in zip(rows, self._verify(rows), strict=True):
@@ -283,24 +320,6 @@ def _decode(token: bytes, expect: Kind | None) -> Candidate:
         return Candidate(message=st.decode(token, expect=expect))
     except Refused as refusal:
         return Candidate(refusal=refusal)
-
-
-def _key_or_refusal(registry: Registry, candidate: Candidate, now_ms: int) -> PublicKey | None:
-    """The key to check with; None where the message is refused or has to wait for its turn."""
-    message = candidate.message
-    assert message is not None  # noqa: S101 - the caller selected it so
-    try:
-        key = registry.key_for(message)
-        if (message.kid, Algorithm.from_wire(message.sign1.alg_id)) != (key.kid, key.alg):
-            raise Refused(Reason.COSE_KEY_MISMATCH, "alg or kid is not the key's", field="kid")
-        if message.kind is Kind.HEARTBEAT:
-            judge(registry, message, now_ms)
-        return key
-    except Refused as refusal:
-        # An unknown signer of a statement may be registered by one before it in this batch.
-        if message.kind is Kind.HEARTBEAT or refusal.reason is not Reason.KEY_UNKNOWN:
-            candidate.refusal = refusal
-        return None
 
 
 def _same_content(body: bytes, message: Message, content: bytes) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ledger.errors import IntegrityError
@@ -17,9 +17,22 @@ from ledger.log.chain import Link, encode_leaf, leaf_hash
 from ledger.log.merkle import CompactRange
 from ledger.log.tiles import grow, partial_tiles
 from ledger.registry.records import Subject
+from ledger.store.bulk import Row, insert_rows, update_rows
 from ledger.store.tables import EntryRow, EntrySubjectRow, HeadRow, SubjectRow, TileRow
 from ledger.values import ZERO_DIGEST, subject_key
 
+_ENTRY_COLUMNS = (
+    "idx",
+    "kind",
+    "received_ms",
+    "leaf",
+    "leaf_hash",
+    "body",
+    "content_digest",
+    "conflict",
+    "detail",
+)
+_SUBJECT_COLUMNS = ("subject", "kind", "ident", "count", "head")
 CHUNK = 500
 """Values in one IN list (SQLite takes 32,766, PostgreSQL plans badly over a thousand)."""
 
@@ -94,8 +107,8 @@ class Appender:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.head = read_head(connection, lock=True)
-        self._entries: list[dict[str, Any]] = []
-        self._links: list[dict[str, Any]] = []
+        self._entries: list[Row] = []
+        self._links: list[Row] = []
         self._hashes: list[bytes] = []
         self._subjects: dict[bytes, dict[str, Any]] = {}
         self._fresh: set[bytes] = set()
@@ -138,22 +151,22 @@ class Appender:
         leaf = encode_leaf(kind, received_ms, links, digest)
         hashed = leaf_hash(leaf)
         for row in chains:
-            self._links.append({"subject": row["subject"], "seq": row["count"], "idx": index})
+            self._links.append((row["subject"], row["count"], index))
             row["count"] += 1
             row["head"] = hashed
             self._touched.add(row["subject"])
         self._entries.append(
-            {
-                "idx": index,
-                "kind": kind,
-                "received_ms": received_ms,
-                "leaf": leaf,
-                "leaf_hash": hashed,
-                "body": body,
-                "content_digest": content_digest,
-                "conflict": conflict,
-                "detail": detail,
-            }
+            (
+                index,
+                kind,
+                received_ms,
+                leaf,
+                hashed,
+                body,
+                content_digest,
+                conflict,
+                detail,
+            )
         )
         self._hashes.append(hashed)
         self.received_ms = received_ms
@@ -164,9 +177,8 @@ class Appender:
         if not self._entries:
             return
         connection, head = self._connection, self.head
-        connection.execute(insert(entry_table), self._entries)
-        if self._links:
-            connection.execute(insert(link_table), self._links)
+        insert_rows(connection, entry_table, _ENTRY_COLUMNS, self._entries)
+        insert_rows(connection, link_table, ("subject", "seq", "idx"), self._links)
         self._flush_subjects()
         before = _load_tiles(
             connection, [(tile.level, tile.n) for tile in partial_tiles(head.size)]
@@ -188,19 +200,19 @@ class Appender:
     def _flush_subjects(self) -> None:
         fresh = [self._subjects[key] for key in self._touched if key in self._fresh]
         changed = [self._subjects[key] for key in self._touched if key not in self._fresh]
-        if fresh:
-            self._connection.execute(insert(subject_table), fresh)
-        if changed:
-            statement = (
-                update(subject_table)
-                .where(subject_table.c.subject == bindparam("key"))
-                .values(count=bindparam("new_count"), head=bindparam("new_head"))
-            )
-            rows = [
-                {"key": row["subject"], "new_count": row["count"], "new_head": row["head"]}
-                for row in changed
-            ]
-            self._connection.execute(statement, rows)
+        insert_rows(
+            self._connection,
+            subject_table,
+            _SUBJECT_COLUMNS,
+            [tuple(row[name] for name in _SUBJECT_COLUMNS) for row in fresh],
+        )
+        update_rows(
+            self._connection,
+            subject_table,
+            ("count", "head"),
+            "subject",
+            [(row["count"], row["head"], row["subject"]) for row in changed],
+        )
 
     def _key(self, subject: Subject) -> bytes:
         key = self._keys.get(subject)

@@ -6,9 +6,10 @@ remembered across transactions (``known_owners``).
 
 from collections.abc import Iterable
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from ledger.protocol import cbor
 from ledger.protocol import statements as st
@@ -16,6 +17,7 @@ from ledger.protocol.keys import PublicKey
 from ledger.protocol.policy import Policy
 from ledger.protocol.statements import Kind
 from ledger.registry.records import Chip, ChipState, Licence, Owner, Party, Registry
+from ledger.store.bulk import Row, insert_rows, update_rows
 from ledger.store.log_rows import chunks, entry_table
 from ledger.store.tables import ChipRow, DocumentRow, KeyRow, LicenceRow, PartyRow
 from ledger.values import SubjectKind, sha256
@@ -54,6 +56,7 @@ _HEAVY = (
     "decision_action",
 )
 _FIXED = ("ueid", "oemid", "model", "manufacturer", "born_ms")
+_CHIP_COLUMNS = (*_FIXED, *_LIGHT, *_HEAVY, "cose_key")
 
 
 class StoreRegistry(Registry):
@@ -178,24 +181,22 @@ class StoreRegistry(Registry):
                 )
 
     def _flush_chips(self) -> None:
-        fresh: list[dict[str, Any]] = []
-        light: list[dict[str, Any]] = []
-        heavy: list[dict[str, Any]] = []
+        fresh: list[Row] = []
+        light: list[Row] = []
+        heavy: list[Row] = []
         for ueid, chip in self.chips.items():
             before = self._loaded_chips.get(ueid)
             if before is None:
-                fresh.append(chip_row(chip))
+                fresh.append(tuple(chip_row(chip)[name] for name in _CHIP_COLUMNS))
                 continue
             after = _snapshot(chip)
             if before[1] != after[1]:
-                heavy.append({"key": ueid} | _columns(chip, _LIGHT + _HEAVY, "new_"))
+                heavy.append((*after[0], *after[1], ueid))
             elif before[0] != after[0]:
-                light.append({"key": ueid} | _columns(chip, _LIGHT, "new_"))
-        if fresh:
-            self._connection.execute(insert(chip_table), fresh)
-        for rows, names in ((light, _LIGHT), (heavy, _LIGHT + _HEAVY)):
-            if rows:
-                self._connection.execute(_chip_update(names), rows)
+                light.append((*after[0], ueid))
+        insert_rows(self._connection, chip_table, _CHIP_COLUMNS, fresh)
+        update_rows(self._connection, chip_table, _LIGHT, "ueid", light)
+        update_rows(self._connection, chip_table, _LIGHT + _HEAVY, "ueid", heavy)
 
 
 def load_documents(connection: Connection, registry: Registry, before: int = MAX_INDEX) -> None:
@@ -242,12 +243,18 @@ def chip_from(row: Any) -> Chip:
     """Domain value of a chip row."""
     values = {name: row[name] for name in (*_FIXED, *_LIGHT, *_HEAVY)}
     values["state"] = ChipState(row["state"])
-    return Chip(key=PublicKey.from_cose_key(row["cose_key"]), **values)
+    return Chip(key=_public_key(row["cose_key"]), **values)
+
+
+@lru_cache(maxsize=16_384)
+def _public_key(cose_key: bytes) -> PublicKey:
+    return PublicKey.from_cose_key(cose_key)
 
 
 def chip_row(chip: Chip) -> dict[str, Any]:
     """Row of a chip."""
-    values = _columns(chip, _FIXED + _LIGHT + _HEAVY, "")
+    values = {name: getattr(chip, name) for name in (*_FIXED, *_LIGHT, *_HEAVY)}
+    values["state"] = chip.state.value
     values["cose_key"] = chip.key.to_cose_key()
     return values
 
@@ -297,23 +304,17 @@ def licence_row(licence: Licence) -> dict[str, Any]:
     }
 
 
-def _columns(chip: Chip, names: tuple[str, ...], prefix: str) -> dict[str, Any]:
-    values = {prefix + name: getattr(chip, name) for name in names}
-    if prefix + "state" in values:
-        values[prefix + "state"] = chip.state.value
-    return values
+def _snapshot(chip: Chip) -> tuple[Row, Row]:
+    """Plain values of the columns that change: the light ones, the others."""
+    return _light_values(chip), _heavy_values(chip)
 
 
-def _snapshot(chip: Chip) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    return (
-        tuple(getattr(chip, name) for name in _LIGHT),
-        tuple(getattr(chip, name) for name in _HEAVY),
-    )
+_light_values = attrgetter(*_LIGHT)
+_heavy_attributes = attrgetter(*_HEAVY)
+_STATE = _HEAVY.index("state")
 
 
-def _chip_update(names: tuple[str, ...]) -> Any:
-    return (
-        update(chip_table)
-        .where(chip_table.c.ueid == bindparam("key"))
-        .values({name: bindparam(f"new_{name}") for name in names})
-    )
+def _heavy_values(chip: Chip) -> Row:
+    values = list(_heavy_attributes(chip))
+    values[_STATE] = chip.state.value
+    return tuple(values)

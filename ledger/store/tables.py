@@ -13,6 +13,18 @@ LITE_FAST: dict[str, Any] = {"sqlite_with_rowid": False}
 """A table whose primary key is its order on disk."""
 
 
+class Blob(LargeBinary):
+    """Byte strings as they are: both drivers take and give ``bytes``."""
+
+    cache_ok = True
+
+    def bind_processor(self, dialect: Any) -> None:
+        """No conversion."""
+
+    def result_processor(self, dialect: Any, coltype: Any) -> None:
+        """No conversion."""
+
+
 def big(**options: Any) -> Any:
     """A 64-bit integer column; as a primary key in SQLite it is the row id itself."""
     kind = BigInteger().with_variant(Integer(), "sqlite")
@@ -21,7 +33,7 @@ def big(**options: Any) -> Any:
 
 def blob(*, primary_key: bool = False, nullable: bool = False) -> Any:
     """A byte string column."""
-    column: Column[bytes] = Column(LargeBinary, primary_key=primary_key, nullable=nullable)
+    column: Column[bytes] = Column(Blob, primary_key=primary_key, nullable=nullable)
     return Field(sa_column=column, default=None) if nullable else Field(sa_column=column)
 
 
@@ -54,7 +66,7 @@ class EntryRow(SQLModel, table=True):
     leaf_hash: bytes = blob()
     body: bytes | None = blob(nullable=True)
     content_digest: bytes | None = Field(
-        sa_column=Column(LargeBinary, nullable=True, unique=True), default=None
+        sa_column=Column(Blob, nullable=True, unique=True), default=None
     )
     """SHA-256 of the Sig_structure; null for heartbeats, whose counter does its work."""
     conflict: str | None = None

@@ -1,0 +1,98 @@
+"""Heartbeats per second over HTTP, durable before the answer, against bare signature checks.
+
+The server runs in a process of its own with its verifier; load and server share the machine's
+cores. The load process has signed everything beforehand.
+"""
+
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from api.client import Client
+from api.embedded import ServerProcess
+from benchmarks.figures import Figure
+from benchmarks.fleet import BATCH, found, heartbeats, opener
+from ledger.protocol import statements as st
+from ledger.protocol.keys import verify_many
+from tests.world import Chip
+
+CONNECTIONS = 3
+
+
+def run(*, quick: bool) -> list[Figure]:
+    """Batch ingest as a ratio, single posts as a rate."""
+    chips, rounds, singles = (500, 8, 400) if quick else (500, 60, 4_000)
+    figures = []
+    with tempfile.TemporaryDirectory(prefix="chip-passport-bench-") as name:
+        folder = Path(name)
+        world, fleet = found(folder, chips, real_clock=True)
+        with ServerProcess(opener(folder, real_clock=True, workers=1)) as server:
+            with Client(server.url) as client:
+                epoch = client.epoch().id
+            tokens = heartbeats(fleet, epoch, world.now_ms, rounds)
+            bare = bare_rate(fleet, tokens)
+            rate = batch_rate(server.url, tokens)
+            lag_s, reading = catch_up(server.url)
+            details = {"heartbeats/s": round(rate), "bare checks/s": round(bare)}
+            figures.append(
+                Figure("batch ingest / bare signature checks", rate / bare, 0.4, details=details)
+            )
+            figures.append(
+                Figure("verifier behind after the load", lag_s, unit="s", details=reading)
+            )
+            extra = heartbeats(fleet, epoch, world.now_ms, -(-singles // chips))[:singles]
+            rate = single_rate(server.url, extra)
+            figures.append(Figure("single posts", rate, unit="heartbeats/s"))
+    return figures
+
+
+def bare_rate(fleet: list[Chip], tokens: list[bytes]) -> float:
+    """Signatures that one core checks in a second when it does nothing else."""
+    keys = {chip.ueid: chip.signer.public for chip in fleet}
+    items = []
+    for token in tokens[:5_000]:
+        message = st.decode(token)
+        key = keys[message.body.ueid]
+        items.append((int(key.alg), key.raw, message.tbs, message.sign1.signature))
+    start = time.perf_counter()
+    results = verify_many(items)
+    elapsed = time.perf_counter() - start
+    assert all(results)
+    return len(items) / elapsed
+
+
+def batch_rate(url: str, tokens: list[bytes]) -> float:
+    """Heartbeats acknowledged per second in batches over a few connections.
+
+    A batch holds each chip once, and the batches of one round go out before the next round's, so
+    that concurrent batches never overtake each other for the same chip.
+    """
+    batches = [tokens[at : at + BATCH] for at in range(0, len(tokens), BATCH)]
+    with ThreadPoolExecutor(CONNECTIONS) as pool, Client(url) as client:
+        start = time.perf_counter()
+        for results in pool.map(client.post_heartbeats, batches):
+            if not all(result.status in ("accepted", "recorded") for result in results):
+                raise SystemExit("a heartbeat of the benchmark was refused")
+        return len(tokens) / (time.perf_counter() - start)
+
+
+def single_rate(url: str, tokens: list[bytes]) -> float:
+    """Heartbeats acknowledged per second, one a request, 16 requests under way."""
+    with ThreadPoolExecutor(16) as pool, Client(url) as client:
+        start = time.perf_counter()
+        list(pool.map(lambda token: client.post_heartbeats([token]), tokens))
+        return len(tokens) / (time.perf_counter() - start)
+
+
+def catch_up(url: str) -> tuple[float, dict[str, int]]:
+    """Seconds until a checkpoint covers everything that the verifier read after the load."""
+    start = time.perf_counter()
+    with Client(url) as client:
+        while True:
+            status = client.ledger()
+            if status["published_size"] == status["size"]:
+                return time.perf_counter() - start, {"entries": status["size"]}
+            if time.perf_counter() - start > 120:
+                raise SystemExit("the verifier did not catch up within 120 s")
+            time.sleep(0.1)
