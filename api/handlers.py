@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
 from api.context import Context
+from api.logs import place
 from api.media import UploadEnded
 from ledger.errors import IntegrityError, Reason, Refused, StorageError
 
@@ -124,7 +125,13 @@ class Edge:
             await self._app(scope, receive, watched)
         except Exception as error:
             name = type(error).__name__
-            _log.error("unexpected fault", error=name, method=scope["method"], path=scope["path"])
+            _log.error(
+                "unexpected fault",
+                error=name,
+                at=place(error),
+                method=scope["method"],
+                path=scope["path"],
+            )
             self._context.metrics.faults.labels(name).inc()
             if isinstance(error, IntegrityError):
                 self._context.on_fatal(error)

@@ -2,7 +2,9 @@
 
 import logging
 import sys
+import traceback
 from collections.abc import MutableMapping
+from pathlib import Path
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -59,6 +61,12 @@ def configure(
     logging.getLogger("uvicorn").setLevel(max(number, logging.WARNING))
 
 
+def place(error: BaseException) -> str | None:
+    """Where an exception was raised, as ``file.py:line``."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else None
+
+
 def _redact(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Replace secrets and raw bytes by their size."""
     for key, value in event.items():
@@ -73,9 +81,8 @@ def _class_of_error(
 ) -> MutableMapping[str, Any]:
     """Keep an exception's class and drop its text and traceback, which may quote a request."""
     info = event.pop("exc_info", None)
-    if isinstance(info, tuple) and info[0] is not None:
-        event["error"] = info[0].__name__
-    elif isinstance(info, BaseException):
-        event["error"] = type(info).__name__
+    error = info[1] if isinstance(info, tuple) else info
+    if isinstance(error, BaseException):
+        event["error"], event["at"] = type(error).__name__, place(error)
     event.pop("stack_info", None)
     return event

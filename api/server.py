@@ -11,6 +11,7 @@ import structlog
 import uvicorn
 
 from api.app import create_app
+from api.logs import place
 from api.metrics import Metrics
 from api.settings import ServiceSettings
 from ledger.errors import ChipPassportError, ConfigurationError, IntegrityError
@@ -161,7 +162,7 @@ class Ticker:
         except Exception as error:
             self._metrics.ticks.labels("failed").inc()
             shown = str(error) if isinstance(error, ChipPassportError) else ""
-            _log.error("tick failed", error=type(error).__name__, detail=shown)
+            _log.error("tick failed", error=type(error).__name__, at=place(error), detail=shown)
         else:
             self._metrics.ticks.labels("done").inc()
         return True

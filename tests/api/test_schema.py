@@ -1,12 +1,15 @@
 """A schema-driven run against the OpenAPI document: every route, no fault of ours."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as some
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.control import SkipTest
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
@@ -16,17 +19,31 @@ from schemathesis.specs.openapi.checks import (
 from api.app import create_app
 from ledger.service.node import Node
 from tests.api.conftest import open_node
+from tests.api.harness import CBOR_SEQ, COSE
 from tests.api.world import Chip, World
 
 pytestmark = pytest.mark.slow
 
 EXAMPLES = 60
+_TOKENS = [World().parties()[0], World().birth(Chip(9)), Chip(1).heartbeat(bytes(16)), b"\x01"]
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
     content_type_conformance,
     response_schema_conformance,
 ]
+
+
+@schemathesis.serializer(COSE, CBOR_SEQ)
+def as_is(_context: object, value: object) -> bytes:
+    """Bodies are bytes already; what a generator makes else goes as its text."""
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
+schemathesis.openapi.media_type(COSE, some.binary(max_size=200) | some.sampled_from(_TOKENS))
+schemathesis.openapi.media_type(
+    CBOR_SEQ, some.lists(some.sampled_from(_TOKENS), max_size=4).map(b"".join)
+)
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +70,7 @@ def test_no_operation_breaks_or_answers_what_it_does_not_document(
     schema.config.generation.update(modes=[mode])
     operations = [found.ok() for found in schema.get_all_operations()]
     assert len(operations) > 15
-    if mode is schemathesis.GenerationMode.NEGATIVE:
-        operations = [found for found in operations if _can_be_wrong(found)]
+    tried = 0
     for operation in operations:
 
         @given(case=operation.as_strategy(generation_mode=mode))
@@ -69,9 +85,8 @@ def test_no_operation_breaks_or_answers_what_it_does_not_document(
         def run(case: schemathesis.Case) -> None:
             case.call_and_validate(checks=CHECKS)
 
-        run()
-
-
-def _can_be_wrong(operation: schemathesis.APIOperation) -> bool:
-    """Whether there is any input; without, a request cannot contradict the schema."""
-    return any((operation.query, operation.path_parameters, operation.body))
+        # An operation without input, or that takes any text, cannot be asked wrongly.
+        with suppress(SkipTest):
+            run()
+            tried += 1
+    assert tried >= (len(operations) if mode.is_positive else 4)
