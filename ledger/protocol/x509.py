@@ -220,7 +220,9 @@ def _parse(name: str, der: bytes) -> x509.Certificate:
         # Names, extensions and times are parsed when first used: do it here, where it is caught.
         _ = certificate.subject, certificate.issuer, certificate.extensions
         _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+    except Exception as error:
+        # The parser has half a dozen unrelated error classes (InvalidVersion, DuplicateExtension,
+        # UnsupportedGeneralNameType, …) and its documentation lists no complete set.
         raise _refused(f"{name}.form", "the certificate cannot be parsed") from error
     if certificate.version is not x509.Version.v3:
         raise _refused(f"{name}.form", "the certificate is not of version 3")

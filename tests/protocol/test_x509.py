@@ -103,6 +103,14 @@ def test_what_is_no_certificate_is_refused(faulty: bytes) -> None:
         chain_key(root=faulty)
 
 
+def test_a_certificate_of_another_version_is_refused() -> None:
+    version_3 = bytes.fromhex("a003020102")
+    for number in (0, 1, 3, 255):
+        other = DEVICE.replace(version_3, version_3[:-1] + bytes([number]), 1)
+        with refused(Reason.CERTIFICATE_INVALID, "device.form"):
+            chain_key(device=other)
+
+
 def test_another_device_is_refused_by_its_subject() -> None:
     with refused(Reason.CERTIFICATE_INVALID, "device.subject"):
         chain_key(ueid=b"\x01" + bytes(16))
