@@ -1,5 +1,6 @@
 """Ledgers on SQLite: empty, with a genesis, and with parties and chips on it."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +17,18 @@ def open_node(folder: Path) -> Node:
     return Node.open(NodeSettings(str(folder / "ledger.db"), clock=SimulatedClock(T0_MS)))
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an empty ledger, made once: its migrations take longer than most tests."""
+    folder = tmp_path_factory.mktemp("empty")
+    open_node(folder).close()
+    return folder
+
+
 @pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
+def node(tmp_path: Path, migrated: Path) -> Iterator[Node]:
+    """An empty ledger of the test's own."""
+    shutil.copytree(migrated, tmp_path, dirs_exist_ok=True)
     node = open_node(tmp_path)
     yield node
     node.close()
