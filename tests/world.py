@@ -51,7 +51,7 @@ class Chip:
         self.counter += 1
         self.uptime += 3_600
         latitude, longitude = changes.pop("place", FRANKFURT)
-        claim = Location(latitude, longitude, changes.pop("accuracy_m", 12.0), now_ms // 1000)
+        claim = Location(latitude, longitude, changes.pop("accuracy_m", 12.3), now_ms // 1000)
         body = Heartbeat(
             iat=now_ms // 1000,
             epoch=epoch,

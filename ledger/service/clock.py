@@ -29,6 +29,17 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
 
+class Stopwatch:
+    """Seconds since it was made, for sharing time out; never for the ledger's time."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+
+    def seconds(self) -> float:
+        """Seconds since it was made."""
+        return time.monotonic() - self._start
+
+
 class SimulatedClock:
     """Stands still until it is moved, and only ever moves forward."""
 

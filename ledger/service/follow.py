@@ -8,20 +8,19 @@ and are refused as already taken, so no decision is lost and none is doubled.
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, select
+from sqlalchemy import select
 
 from ledger.appraisal.appraiser import Appraiser, LoggedEntry
 from ledger.appraisal.places import Places
 from ledger.errors import IntegrityError, Reason, Refused
 from ledger.protocol import statements as st
 from ledger.protocol.keys import SigningKey
-from ledger.registry.records import Owner
-from ledger.service.sequence import Batch, Candidate
+from ledger.service.sequence import Batch, Candidate, Sequencer
 from ledger.store.case_rows import load_verifier, save_verifier
 from ledger.store.engine import reading, writing
 from ledger.store.log_rows import entry_table, read_head
 
-READ_AHEAD = 1_000
+READ_AHEAD = 250
 SAVE_EVERY = 5_000
 """Entries after which the verifier's state is stored; what a restart reads again at most."""
 
@@ -43,15 +42,14 @@ class Follower:
 
     def __init__(
         self,
-        engine: Engine,
+        sequencer: Sequencer,
         signer: SigningKey,
         places: Places,
-        known_owners: dict[bytes, Owner],
     ) -> None:
-        self._engine = engine
+        engine = self._engine = sequencer.engine
+        self._sequencer = sequencer
         self._signer = signer
         self._places = places
-        self._known = known_owners
         self._dirty: set[bytes] = set()
         with reading(engine) as connection:
             head = read_head(connection)
@@ -81,7 +79,7 @@ class Follower:
         if self.position == self.saved:
             return
         registry = self.appraiser.registry
-        with writing(self._engine) as connection:
+        with self._sequencer.turn, writing(self._engine) as connection:
             head = read_head(connection, lock=True)
             if head.verifier_position != self.saved:
                 raise IntegrityError("a second verifier is at work on this ledger")
@@ -98,8 +96,8 @@ class Follower:
 
     def _append(self, drafts: list[st.Decision], now_ms: int) -> int:
         decided = 0
-        with writing(self._engine) as connection:
-            batch = Batch(connection, self._known, now_ms)
+        with self._sequencer.turn, writing(self._engine) as connection:
+            batch = Batch(connection, self._sequencer.known_owners, now_ms)
             for draft in drafts:
                 message = st.decode(st.sign(draft, self._signer))
                 result = batch.take(Candidate(message=message))
@@ -126,16 +124,16 @@ class Follower:
         )
         with reading(self._engine) as connection:
             rows = connection.execute(query).all()
-        return [logged_entry(row) for row in rows]
+        return [self._logged_entry(row) for row in rows]
 
-
-def logged_entry(row: Any) -> LoggedEntry:
-    """A stored entry as the verifier reads it."""
-    index, leaf_hash, received_ms, body, conflict = row
-    if body is None:
-        raise IntegrityError(f"entry {index}: the statement is withheld; it cannot be appraised")
-    try:
-        message = st.decode(body)
-    except Refused as error:
-        raise IntegrityError(f"entry {index}: the stored statement is damaged: {error}") from error
-    return LoggedEntry(index, leaf_hash, received_ms, message, conflict is not None)
+    def _logged_entry(self, row: Any) -> LoggedEntry:
+        index, leaf_hash, received_ms, body, conflict = row
+        if body is None:
+            raise IntegrityError(f"entry {index}: the statement is withheld, no verdict on it")
+        message = self._sequencer.recall(index)
+        if message is None or message.token != body:
+            try:
+                message = st.decode(body)
+            except Refused as error:
+                raise IntegrityError(f"entry {index}: its statement is damaged: {error}") from error
+        return LoggedEntry(index, leaf_hash, received_ms, message, conflict is not None)

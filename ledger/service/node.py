@@ -22,7 +22,7 @@ from ledger.protocol.statements import Kind
 from ledger.registry.records import Owner, Registry
 from ledger.service import history as reads
 from ledger.service import passports as passport_reads
-from ledger.service.clock import SimulatedClock, SystemClock
+from ledger.service.clock import SimulatedClock, Stopwatch, SystemClock
 from ledger.service.follow import Follower
 from ledger.service.keys import NodeKeys, load_or_make_keys
 from ledger.service.publish import latest_checkpoint, publish, require_sound_checkpoint
@@ -42,6 +42,9 @@ from ledger.values import MILLIS_PER_DAY, MILLIS_PER_SECOND
 
 MAX_CLOCK_STEP_MS = 400 * MILLIS_PER_DAY
 """A simulated clock moves at most this far at once, since every epoch on the way is opened."""
+
+VERIFIER_SHARE_S = 0.25
+"""Of each second under load, what the verifier takes at least; when idle it reads to the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,10 @@ class Node:
         self._keys = keys
         self._lock = lock
         self._turn = threading.RLock()
+        self._following = threading.RLock()
+        """Taken before ``_turn`` by whoever needs both."""
+        self._under_way: set[int] = set()
+        """Threads that are submitting."""
         self._fatal: str | None = None
         self._follower: Follower | None = None
         self._places: Places | None = None
@@ -121,7 +128,7 @@ class Node:
 
     def close(self) -> None:
         """Store the verifier's state and let go of the database."""
-        with self._turn:
+        with self._following, self._turn:
             if self._follower is not None and self._fatal is None:
                 self._follower.save()
             self._follower = None
@@ -180,7 +187,11 @@ class Node:
                 return self._found(tokens, expect)
             if self.clock.mode == "real":
                 self._open_epoch()
-            return self._sequencer.submit(tokens, self.clock.now_ms(), expect=expect)
+            self._under_way.add(threading.get_ident())
+            try:
+                return self._sequencer.submit(tokens, self.clock.now_ms(), expect=expect)
+            finally:
+                self._under_way.discard(threading.get_ident())
 
     def _found(self, tokens: Sequence[bytes], expect: Kind | None) -> list[Receipt | Refused]:
         """Only a fitting genesis statement gets past an empty ledger; the rest follows it."""
@@ -256,14 +267,14 @@ class Node:
         with self._guard():
             if self._genesis is not None and self.clock.mode == "real":
                 self._open_epoch()
-                self.follow()
+                self.follow(share_s=VERIFIER_SHARE_S)
                 self.publish()
 
     def set_time(self, now_ms: int) -> None:
         """Move a simulated clock forward; see the order of work in docs/ledger.md."""
         if not isinstance(self.clock, SimulatedClock):
             raise Refused(Reason.CLOCK, "this service runs on the real clock")
-        with self._guard(), self._turn:
+        with self._guard(), self._following, self._turn:
             if now_ms - self.clock.now_ms() > MAX_CLOCK_STEP_MS and self._genesis is not None:
                 raise Refused(Reason.CLOCK, "at most 400 days at once", field="now_ms")
             if now_ms < self.clock.now_ms():
@@ -277,20 +288,23 @@ class Node:
             move_simulated_clock(self._engine, now_ms)
             self.publish()
 
-    def follow(self) -> None:
-        """Let the verifier read to the end of the log, its own decisions included."""
-        with self._guard(), self._turn:
+    def follow(self, share_s: float | None = None) -> None:
+        """Let the verifier read to the end of the log, its own decisions included.
+
+        With ``share_s`` it stops after so many seconds while statements are coming in.
+        """
+        with self._guard(), self._following:
             if self._genesis is None:
                 return
+            watch = Stopwatch()
             if self._follower is None:
                 if self._places is None:
                     self._places = cached_places(Borders.load(self.settings.borders))
-                self._follower = Follower(
-                    self._engine, self._own_keys.verifier, self._places, self._known
-                )
+                self._follower = Follower(self._sequencer, self._own_keys.verifier, self._places)
             try:
                 while self._follower.follow(self.clock.now_ms()).read:
-                    pass
+                    if share_s is not None and self._under_way and watch.seconds() > share_s:
+                        break
             except BaseException:
                 self._follower = None  # its memory may be ahead of the database
                 raise

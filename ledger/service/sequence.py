@@ -45,6 +45,8 @@ to carry the current or previous epoch, so a repeated heartbeat cannot lie far b
 DEFAULT_LEASE_S = 86_400
 REMEMBERED = 200_000
 """Chips whose last heartbeat's digest is kept in memory (about 30 MB)."""
+RECENT_MESSAGES = 8_192
+"""Decoded statements kept for the verifier (about 25 MB)."""
 _CHUNK = 256
 """Signature checks handed to an executor at a time: about 25 ms of work."""
 
@@ -68,6 +70,7 @@ class Sequencer:
     turn: AbstractContextManager[Any] = field(default_factory=threading.RLock)
     """Held while the log is locked, so that writers of one process queue here."""
     _last: dict[bytes, bytes] = field(default_factory=dict)
+    _recent: dict[int, Message] = field(default_factory=dict)
 
     def submit(
         self, tokens: Sequence[bytes], now_ms: int, *, expect: Kind | None = None
@@ -89,17 +92,22 @@ class Sequencer:
         return results
 
     def _remember(self, candidates: list[Candidate], results: Sequence[Receipt | Refused]) -> None:
-        """Keep the content digests just taken, so that a plain replay costs no signature check."""
+        """Keep what was just taken: a plain replay then costs no signature check, and the verifier
+        need not decode what was decoded a moment ago."""
         for candidate, result in zip(candidates, results, strict=True):
             message = candidate.message
-            if (
-                isinstance(result, Receipt)
-                and message is not None
-                and message.kind is Kind.HEARTBEAT
-            ):
-                self._last[message.body.ueid] = message.content_digest
+            if isinstance(result, Receipt) and message is not None:
+                self._recent[result.index] = message
+                if message.kind is Kind.HEARTBEAT:
+                    self._last[message.body.ueid] = message.content_digest
         if len(self._last) > REMEMBERED:
             self._last.clear()
+        if len(self._recent) > RECENT_MESSAGES:
+            self._recent.clear()
+
+    def recall(self, index: int) -> Message | None:
+        """The decoded statement of a recent entry, once; None where it has to be read."""
+        return self._recent.pop(index, None)
 
     def _key_or_refusal(
         self, registry: Registry, candidate: Candidate, now_ms: int
