@@ -1,0 +1,9 @@
+import typer
+
+app = typer.Typer()
+
+
+@app.command()
+def run() -> None: ...
+@app.command()
+def validate() -> None: ...
