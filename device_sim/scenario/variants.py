@@ -1,0 +1,55 @@
+"""Variants of a scenario: other numbers of chips, other length."""
+
+from device_sim.scenario.model import Cohort, Scenario
+
+
+def lasting(scenario: Scenario, days: float) -> Scenario:
+    """The same scenario over ``days`` days; what lies beyond does not happen."""
+    calendar = scenario.calendar.model_copy(update={"days": float(days)})
+    return scenario.model_copy(update={"calendar": calendar})
+
+
+def resized(scenario: Scenario, chips: int) -> Scenario:
+    """The same scenario with ``chips`` chips in all.
+
+    Every cohort keeps its share (largest remainders get what is left over) and at least one chip;
+    incidents shrink with their cohort, each to at least one chip while there are enough.
+    Licences' quotas stay as they are.
+    """
+    if chips < len(scenario.cohort):
+        chips = len(scenario.cohort)
+    total = scenario.chips
+    if chips == total:
+        return scenario
+    shares = _shares([cohort.count for cohort in scenario.cohort], chips)
+    cohorts = tuple(
+        _resized_cohort(cohort, count)
+        for cohort, count in zip(scenario.cohort, shares, strict=True)
+    )
+    return scenario.model_copy(update={"cohort": cohorts})
+
+
+def _resized_cohort(cohort: Cohort, count: int) -> Cohort:
+    factor = count / cohort.count
+    free = count
+    incidents = []
+    for incident in cohort.incident:
+        wanted = max(1, min(round(incident.chips * factor), free))
+        if wanted > free:
+            break
+        free -= wanted
+        incidents.append(incident.model_copy(update={"chips": wanted}))
+    return cohort.model_copy(update={"count": count, "incident": tuple(incidents)})
+
+
+def _shares(weights: list[int], total: int) -> list[int]:
+    """``total`` split by ``weights``, at least one each, exactly."""
+    spare = total - len(weights)
+    whole = sum(weights)
+    exact = [weight * spare / whole for weight in weights]
+    shares = [1 + int(part) for part in exact]
+    rest = total - sum(shares)
+    order = sorted(range(len(weights)), key=lambda i: (int(exact[i]) - exact[i], i))
+    for i in order[:rest]:
+        shares[i] += 1
+    return shares
