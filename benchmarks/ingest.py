@@ -31,6 +31,8 @@ def run(*, quick: bool) -> list[Figure]:
             with Client(server.url) as client:
                 epoch = client.epoch().id
             tokens = heartbeats(fleet, epoch, world.now_ms, rounds)
+            batch_rate(server.url, tokens[: len(fleet)])  # starts connections and workers
+            tokens = tokens[len(fleet) :]
             bare = bare_rate(fleet, tokens)
             rate = batch_rate(server.url, tokens)
             lag_s, reading = catch_up(server.url)

@@ -15,7 +15,7 @@ from ledger.appraisal.places import Places
 from ledger.errors import IntegrityError, Reason, Refused
 from ledger.protocol import statements as st
 from ledger.protocol.keys import SigningKey
-from ledger.service.sequence import Batch, Candidate, Sequencer
+from ledger.service.sequence import Candidate, Sequencer
 from ledger.store.case_rows import load_verifier, save_verifier
 from ledger.store.engine import reading, writing
 from ledger.store.log_rows import entry_table, read_head
@@ -97,7 +97,7 @@ class Follower:
     def _append(self, drafts: list[st.Decision], now_ms: int) -> int:
         decided = 0
         with self._sequencer.turn, writing(self._engine) as connection:
-            batch = Batch(connection, self._sequencer.known_owners, now_ms)
+            batch = self._sequencer.batch(connection, now_ms)
             for draft in drafts:
                 message = st.decode(st.sign(draft, self._signer))
                 result = batch.take(Candidate(message=message))

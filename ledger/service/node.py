@@ -2,7 +2,7 @@
 
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from ledger.appraisal.places import Places, cached_places
 from ledger.errors import ConfigurationError, IntegrityError, Reason, Refused
@@ -19,7 +19,7 @@ from ledger.log.note import NoteSigner, NoteVerifier
 from ledger.protocol import statements as st
 from ledger.protocol.keys import PublicKey
 from ledger.protocol.statements import Kind
-from ledger.registry.records import Owner, Registry
+from ledger.registry.records import Owner
 from ledger.service import history as reads
 from ledger.service import passports as passport_reads
 from ledger.service.clock import SimulatedClock, Stopwatch, SystemClock
@@ -36,7 +36,7 @@ from ledger.service.views import (
 )
 from ledger.store.engine import WriterLock, database_url, open_engine, reading
 from ledger.store.log_rows import read_head
-from ledger.store.registry_rows import StoreRegistry, document_entry
+from ledger.store.registry_rows import document_entry, load_documents
 from ledger.store.schema import migrate, require_current
 from ledger.values import MILLIS_PER_DAY, MILLIS_PER_SECOND
 
@@ -167,11 +167,11 @@ class Node:
     def _load_genesis(self) -> None:
         with reading(self._engine) as connection:
             found = document_entry(connection, Kind.GENESIS)
-            epoch = StoreRegistry(connection).epoch
+            epochs = load_documents(connection).epochs
         if found is not None:
             message = reads.stored_message(*found)
             self._genesis, self._genesis_digest = message.body, message.digest
-        self._epoch_until_ms = 0 if epoch is None else epoch.not_after_ms
+        self._epoch_until_ms = epochs[-1].not_after_ms if epochs else 0
 
     # -- writing ----------------------------------------------------------------------------
 
@@ -235,7 +235,8 @@ class Node:
             if now_ms < self._epoch_until_ms:
                 return
             with reading(self._engine) as connection:
-                last = StoreRegistry(connection).epoch
+                epochs = load_documents(connection).epochs
+            last = epochs[-1] if epochs else None
             if last is not None and now_ms < last.not_after_ms:
                 self._epoch_until_ms = last.not_after_ms  # another process was first
                 return
@@ -397,11 +398,6 @@ class Node:
         """Decisions in the log's order."""
         with reading(self._engine) as connection:
             return reads.decisions(connection, ueid, action, after, limit)
-
-    def read(self, question: Callable[[Connection, Registry], Any]) -> Any:
-        """Answer another question from one consistent view."""
-        with reading(self._engine) as connection:
-            return question(connection, StoreRegistry(connection))
 
     def ready(self) -> str | None:
         """None, or why the node takes nothing."""

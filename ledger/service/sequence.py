@@ -32,8 +32,8 @@ from ledger.registry.records import (
 )
 from ledger.service.views import Directive, Lease, Receipt
 from ledger.store.engine import reading, writing
-from ledger.store.log_rows import Appender, entry_table, link_table, update_head
-from ledger.store.registry_rows import StoreRegistry
+from ledger.store.log_rows import Appender, entry_table, link_table, read_head, update_head
+from ledger.store.registry_rows import Documents, StoreRegistry, load_documents
 from ledger.store.tables import DecisionRow
 from ledger.values import MILLIS_PER_SECOND, subject_key
 
@@ -71,6 +71,7 @@ class Sequencer:
     """Held while the log is locked, so that writers of one process queue here."""
     _last: dict[bytes, bytes] = field(default_factory=dict)
     _recent: dict[int, Message] = field(default_factory=dict)
+    _documents: Documents = field(default_factory=Documents)
 
     def submit(
         self, tokens: Sequence[bytes], now_ms: int, *, expect: Kind | None = None
@@ -84,12 +85,25 @@ class Sequencer:
         if all(candidate.refusal is not None for candidate in candidates):
             return [_refusal(candidate) for candidate in candidates]
         with self.turn, writing(self.engine) as connection:
-            batch = Batch(connection, self.known_owners, now_ms)
+            batch = self.batch(connection, now_ms)
             batch.prefetch([c.message for c in candidates if c.message and not c.refusal])
             results = [batch.take(candidate) for candidate in candidates]
             batch.flush()
         self._remember(candidates, results)
         return results
+
+    def batch(self, connection: Connection, now_ms: int) -> "Batch":
+        """Begin a batch in a write transaction: locks the log."""
+        appender = Appender(connection)
+        documents = self._current_documents(connection, appender.head.documents)
+        registry = StoreRegistry(connection, self.known_owners, documents)
+        return Batch(connection, appender, registry, now_ms)
+
+    def _current_documents(self, connection: Connection, position: int) -> Documents:
+        """Genesis, policy and epochs; read again only when there are newer ones."""
+        if self._documents.position != position:
+            self._documents = load_documents(connection)
+        return self._documents
 
     def _remember(self, candidates: list[Candidate], results: Sequence[Receipt | Refused]) -> None:
         """Keep what was just taken: a plain replay then costs no signature check, and the verifier
@@ -136,7 +150,8 @@ class Sequencer:
         if not waiting:
             return
         with reading(self.engine) as connection:
-            registry = StoreRegistry(connection, self.known_owners)
+            documents = self._current_documents(connection, read_head(connection).documents)
+            registry = StoreRegistry(connection, self.known_owners, documents)
             registry.load_owners(c.message.kid for c in waiting if c.message)
             rows: list[tuple[Candidate, PublicKey]] = []
             for candidate in waiting:
@@ -165,11 +180,11 @@ class Batch:
     """One write transaction: the locked log and the registry, changed together."""
 
     def __init__(
-        self, connection: Connection, known_owners: dict[bytes, Owner], now_ms: int
+        self, connection: Connection, appender: Appender, registry: StoreRegistry, now_ms: int
     ) -> None:
         self._connection = connection
-        self.appender = Appender(connection)
-        self.registry = StoreRegistry(connection, known_owners)
+        self.appender = appender
+        self.registry = registry
         self.received_ms = max(now_ms, self.appender.received_ms)
         self._contents: set[bytes] = set()
         self._documents: list[tuple[Kind, int, int]] = []

@@ -33,7 +33,7 @@ def load_verifier(connection: Connection, position: int) -> tuple[Registry, list
     it reaches them can name them. Chips, tallies, policy and epochs are as of the position.
     """
     registry = Registry()
-    load_documents(connection, registry, before=position)
+    load_documents(connection, before=position).give(registry)
     for row in connection.execute(select(party_table)).mappings():
         registry.parties[row["id"]] = party_from(row)
     loader = StoreRegistry(connection)

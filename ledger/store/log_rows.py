@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ledger.errors import IntegrityError
@@ -53,13 +53,23 @@ class Head:
     published_size: int
     published_frontier: CompactRange
     verifier_position: int
+    documents: int
     simulated_ms: int
+
+
+_HEAD = select(head_table).where(head_table.c.id == 1)
+_LOCKED_HEAD = _HEAD.with_for_update()
+_SUBJECTS = select(subject_table).where(
+    subject_table.c.subject.in_(bindparam("keys", expanding=True))
+)
+_TILE = select(tile_table.c.data).where(
+    tile_table.c.level == bindparam("level"), tile_table.c.n == bindparam("n")
+)
 
 
 def read_head(connection: Connection, *, lock: bool = False) -> Head:
     """The log's head; ``lock`` keeps every other appender waiting until the transaction ends."""
-    query = select(head_table).where(head_table.c.id == 1)
-    row = connection.execute(query.with_for_update() if lock else query).mappings().first()
+    row = connection.execute(_LOCKED_HEAD if lock else _HEAD).mappings().first()
     if row is None:
         raise IntegrityError("the ledger has no head row; run the migrations")
     frontier = CompactRange.decode(row["frontier"])
@@ -73,6 +83,7 @@ def read_head(connection: Connection, *, lock: bool = False) -> Head:
         row["published_size"],
         published,
         row["verifier_position"],
+        row["documents"],
         row["simulated_ms"],
     )
 
@@ -127,8 +138,7 @@ class Appender:
             key for key in map(self._key, dict.fromkeys(subjects)) if key not in self._subjects
         ]
         for part in chunks(wanted):
-            query = select(subject_table).where(subject_table.c.subject.in_(part))
-            for row in self._connection.execute(query).mappings():
+            for row in self._connection.execute(_SUBJECTS, {"keys": part}).mappings():
                 self._subjects[row["subject"]] = dict(row)
 
     def add(
@@ -242,8 +252,7 @@ def _load_tiles(
 ) -> dict[tuple[int, int], bytes]:
     found: dict[tuple[int, int], bytes] = {}
     for level, n in wanted:
-        query = select(tile_table.c.data).where(tile_table.c.level == level, tile_table.c.n == n)
-        data = connection.execute(query).scalar()
+        data = connection.execute(_TILE, {"level": level, "n": n}).scalar()
         if data is not None:
             found[level, n] = data
     return found

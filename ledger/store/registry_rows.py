@@ -5,11 +5,12 @@ remembered across transactions (``known_owners``).
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from ledger.protocol import cbor
 from ledger.protocol import statements as st
@@ -18,9 +19,9 @@ from ledger.protocol.policy import Policy
 from ledger.protocol.statements import Kind
 from ledger.registry.records import Chip, ChipState, Licence, Owner, Party, Registry
 from ledger.store.bulk import Row, insert_rows, update_rows
-from ledger.store.log_rows import chunks, entry_table
+from ledger.store.log_rows import chunks, entry_table, update_head
 from ledger.store.tables import ChipRow, DocumentRow, KeyRow, LicenceRow, PartyRow
-from ledger.values import SubjectKind, sha256
+from ledger.values import ZERO_DIGEST, SubjectKind, sha256
 
 chip_table: Any = ChipRow.__table__  # type: ignore[attr-defined]
 document_table: Any = DocumentRow.__table__  # type: ignore[attr-defined]
@@ -59,19 +60,44 @@ _FIXED = ("ueid", "oemid", "model", "manufacturer", "born_ms")
 _CHIP_COLUMNS = (*_FIXED, *_LIGHT, *_HEAVY, "cose_key")
 
 
+_CHIPS = select(chip_table).where(chip_table.c.ueid.in_(bindparam("keys", expanding=True)))
+_KEYS = select(key_table).where(key_table.c.kid.in_(bindparam("keys", expanding=True)))
+
+
+@dataclass(slots=True)
+class Documents:
+    """The newest genesis, policy and epochs. ``position``: the head row's ``documents``."""
+
+    position: int = 0
+    genesis: st.Genesis | None = None
+    policy: Policy | None = None
+    policy_digest: bytes = ZERO_DIGEST
+    epochs: list[st.Epoch] = field(default_factory=list)
+
+    def give(self, registry: Registry) -> None:
+        """Put them into a registry."""
+        registry.genesis, registry.policy = self.genesis, self.policy
+        registry.policy_digest, registry.epochs = self.policy_digest, list(self.epochs)
+
+
 class StoreRegistry(Registry):
     """Registry of one transaction; ``flush`` writes what has changed."""
 
     def __init__(
-        self, connection: Connection, known_owners: dict[bytes, Owner] | None = None
+        self,
+        connection: Connection,
+        known_owners: dict[bytes, Owner] | None = None,
+        documents: Documents | None = None,
     ) -> None:
+        """Without ``documents`` it has no genesis, policy or epochs: enough for look-ups."""
         super().__init__()
+        if documents is not None:
+            documents.give(self)
         self._connection = connection
         self._known = {} if known_owners is None else known_owners
         self._loaded_chips: dict[bytes, tuple[tuple[Any, ...], tuple[Any, ...]]] = {}
         self._loaded_parties: dict[str, tuple[int, int]] = {}
         self._loaded_licences: dict[str, dict[int, int]] = {}
-        load_documents(connection, self)
 
     # -- look-ups ---------------------------------------------------------------------------
 
@@ -111,8 +137,7 @@ class StoreRegistry(Registry):
         """Load many chips in a few queries."""
         wanted = [ueid for ueid in dict.fromkeys(ueids) if ueid not in self.chips]
         for part in chunks(wanted):
-            query = select(chip_table).where(chip_table.c.ueid.in_(part))
-            for row in self._connection.execute(query).mappings():
+            for row in self._connection.execute(_CHIPS, {"keys": part}).mappings():
                 chip = self.chips[row["ueid"]] = chip_from(row)
                 self._loaded_chips[chip.ueid] = _snapshot(chip)
 
@@ -120,8 +145,7 @@ class StoreRegistry(Registry):
         """Load the owners of many keys in a few queries."""
         wanted = [kid for kid in dict.fromkeys(kids) if kid not in self._known]
         for part in chunks(wanted):
-            query = select(key_table).where(key_table.c.kid.in_(part))
-            for row in self._connection.execute(query).mappings():
+            for row in self._connection.execute(_KEYS, {"keys": part}).mappings():
                 key = PublicKey.from_cose_key(row["cose_key"])
                 self._known[row["kid"]] = Owner(SubjectKind(row["owner_kind"]), row["owner"], key)
 
@@ -134,6 +158,7 @@ class StoreRegistry(Registry):
         """Remember where a genesis, policy or epoch stands in the log."""
         row = {"kind": kind.value, "number": number, "idx": index}
         self._connection.execute(insert(document_table), [row])
+        update_head(self._connection, documents=index + 1)
 
     def flush(self) -> None:
         """Write new and changed records. The caller commits."""
@@ -199,8 +224,9 @@ class StoreRegistry(Registry):
         update_rows(self._connection, chip_table, _LIGHT + _HEAVY, "ueid", heavy)
 
 
-def load_documents(connection: Connection, registry: Registry, before: int = MAX_INDEX) -> None:
-    """Load genesis, policy in force and the two newest epochs from the entries below ``before``."""
+def load_documents(connection: Connection, before: int = MAX_INDEX) -> Documents:
+    """Genesis, policy in force and the two newest epochs among the entries below ``before``."""
+    found = Documents()
     for kind, limit in ((Kind.GENESIS, 1), (Kind.POLICY, 1), (Kind.EPOCH, 2)):
         query = (
             select(entry_table.c.body, document_table.c.idx)
@@ -209,14 +235,16 @@ def load_documents(connection: Connection, registry: Registry, before: int = MAX
             .order_by(document_table.c.number.desc())
             .limit(limit)
         )
-        for body, _ in reversed(connection.execute(query).all()):
+        for body, index in reversed(connection.execute(query).all()):
             value: Any = decode_document(body)
+            found.position = max(found.position, index + 1)
             if kind is Kind.GENESIS:
-                registry.genesis = value
+                found.genesis = value
             elif kind is Kind.POLICY:
-                registry.policy, registry.policy_digest = value, sha256(body)
+                found.policy, found.policy_digest = value, sha256(body)
             else:
-                registry.epochs.append(value)
+                found.epochs.append(value)
+    return found
 
 
 def document_entry(connection: Connection, kind: Kind) -> tuple[int, bytes] | None:

@@ -74,5 +74,6 @@ def _empty_head() -> dict[str, Any]:
         "published_size": 0,
         "published_frontier": empty,
         "verifier_position": 0,
+        "documents": 0,
         "simulated_ms": 0,
     }

@@ -51,6 +51,8 @@ class HeadRow(SQLModel, table=True):
     published_frontier: bytes = blob()
     verifier_position: int = big()
     """Index of the first entry that the verifier has not read."""
+    documents: int = big()
+    """One more than the index of the newest genesis, policy or epoch; 0 while there is none."""
     simulated_ms: int = big()
     """Where a simulated clock stands; 0 on a real clock."""
 

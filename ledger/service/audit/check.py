@@ -287,6 +287,9 @@ class _Check:
         tables.check_cases(self._connection, appraiser.registry, appraiser.cases)
 
     def _finish(self, head: Head) -> None:
+        newest = max((row["idx"] + 1 for row in self._documents), default=0)
+        if head.documents != newest:
+            raise FaultFound("log head", "it does not name the newest genesis, policy or epoch")
         if head.received_ms != self._received_ms:
             raise FaultFound("log head", "its time is not that of the last entry")
         self._tree.finish(head)

@@ -188,6 +188,9 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column(
+            "documents", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column(
             "simulated_ms", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
         ),
         sa.PrimaryKeyConstraint("id"),
