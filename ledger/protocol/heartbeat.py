@@ -4,12 +4,14 @@
 and limits. Here the claims that the profile adds to plain EAT are required and checked.
 """
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from ledger.errors import Reason, Refused
 from ledger.protocol import cbor, eat
+from ledger.protocol.fields import is_printable
 from ledger.values import ZERO_DIGEST, check_ueid
 
 PROFILE = "tag:chip-passport.example,2026:heartbeat/1"
@@ -39,7 +41,10 @@ _REQUIRED = {
     COUNTER: "counter",
     PREVIOUS: "previous",
 }
+MAX_ACCURACY_M = 20_040_000.0
+"""Half the Earth's circumference: a disc of that radius holds every place."""
 _MAX_UINT = 2**53
+_MODEL = re.compile(rb"[\x21-\x7e]{1,32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,16 +169,21 @@ def _nonce(value: object) -> bytes:
 
 
 def _model(value: bytes) -> str:
-    try:
-        return value.decode("ascii")
-    except UnicodeDecodeError as error:
-        raise Refused(Reason.CLAIM_INVALID, "the model is ASCII", field="hwmodel") from error
+    if _MODEL.fullmatch(value) is None:
+        raise Refused(
+            Reason.CLAIM_INVALID, "the model is printable ASCII without spaces", field="hwmodel"
+        )
+    return value.decode("ascii")
 
 
 def _location(value: dict[int, Any]) -> Location:
     for key, name in ((4, "location.accuracy"), (8, "location.timestamp")):
         if key not in value:
             raise Refused(Reason.CLAIM_MISSING, f"{name} is required", field=name)
+    if value[4] > MAX_ACCURACY_M:
+        raise Refused(
+            Reason.CLAIM_INVALID, f"at most {MAX_ACCURACY_M:.0f} m", field="location.accuracy"
+        )
     return Location(float(value[1]), float(value[2]), float(value[4]), value[8])
 
 
@@ -198,8 +208,10 @@ def _decode_measurement(data: bytes) -> Measurement:
             field="measurements",
         )
     version, svn, digest = inner["version"], inner["svn"], inner["digest"]
-    if not isinstance(version, str) or not 1 <= len(version) <= 64:
-        raise Refused(Reason.CLAIM_INVALID, "1 to 64 characters", field="measurements.version")
+    if not isinstance(version, str) or len(version) > 64 or not is_printable(version):
+        raise Refused(
+            Reason.CLAIM_INVALID, "1 to 64 printable characters", field="measurements.version"
+        )
     if not _uint(svn):
         raise Refused(Reason.CLAIM_INVALID, "an unsigned integer", field="measurements.svn")
     if not isinstance(digest, bytes) or len(digest) != 32:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ledger.protocol.fields import Digest32, ModelName, ShortText, StatementModel, UInt
+from ledger.protocol.fields import Digest32, ModelName, Seconds, ShortText, StatementModel, UInt
 
 RuleId = Literal[
     "identity",
@@ -37,7 +37,7 @@ class Policy(StatementModel):
     turns its rule off where the field says so.
     """
 
-    iat: UInt
+    iat: Seconds
     version: Annotated[int, Field(ge=1, le=2**31)]
     title: ShortText
     max_clock_skew_s: Annotated[int, Field(ge=1, le=86_400 * 7)] = 900
@@ -59,14 +59,22 @@ class Policy(StatementModel):
     clear_after: Annotated[int, Field(ge=1, le=1_000)] = 3
     """Clean heartbeats in a row after which earlier failures no longer count."""
     max_accuracy_m: Annotated[int, Field(ge=1, le=10_000_000)] = 50_000
+    """A claim less exact than this shows no place."""
+    max_fix_age_s: Annotated[int, Field(ge=1, le=86_400 * 365)] = 86_400
+    """A position taken longer than this before its heartbeat shows no present place."""
+    unclear_after: Annotated[int, Field(ge=0, le=10_000)] = 24
+    """Claims in a row that show no place inside which are tolerated; each further one counts as
+    contraindicated; 0: all are tolerated."""
     travel_speed_kmh: Annotated[int, Field(ge=0, le=100_000)] = 900
     """0: off."""
     silence_after_h: Annotated[int, Field(ge=0, le=8_760)] = 24
     """Hours without a heartbeat after which a chip is flagged silent; 0: never."""
     silence_hold_after_h: Annotated[int, Field(ge=0, le=8_760)] = 0
     """Hours without a heartbeat after which a chip is held; 0: never."""
+    transit_limit_h: Annotated[int, Field(ge=0, le=8_760)] = 168
+    """Hours after a shipment in which a chip may report on its way; 0: no limit."""
     revoke_after_forks: Annotated[int, Field(ge=0, le=1_000)] = 0
-    """Recorded counter conflicts (proof that a key lives twice) before revocation; 0: never."""
+    """Proofs that a key lives twice, since the last release, before revocation; 0: never."""
     revoke_after_held_d: Annotated[int, Field(ge=0, le=3_650)] = 0
     """Days that a held chip keeps reporting from outside before revocation; 0: never."""
     conflicts_per_epoch: Annotated[int, Field(ge=1, le=64)] = 8

@@ -23,8 +23,11 @@ from ledger.protocol.fields import (
     Latitude,
     LicenceId,
     Longitude,
+    LongText,
+    Millis,
     ModelName,
     PartyId,
+    Seconds,
     ShortText,
     StatementModel,
     UeidBytes,
@@ -90,7 +93,7 @@ class Founder(StatementModel):
 class Genesis(StatementModel):
     """``genesis``: the first entry, signed by the authority's own key. Fixes what never changes."""
 
-    iat: UInt
+    iat: Seconds
     origin: Annotated[str, Field(pattern=r"^[\x21-\x2a\x2c-\x7e]{1,200}$")]
     """Name of the log in checkpoints (C2SP tlog-checkpoint origin)."""
     clock: Literal["real", "simulated"]
@@ -106,7 +109,7 @@ class Genesis(StatementModel):
 class PartyStatement(StatementModel):
     """``party``: the authority registers a party and its key."""
 
-    iat: UInt
+    iat: Seconds
     id: PartyId
     name: ShortText
     roles: Annotated[
@@ -124,13 +127,13 @@ class PartyStatement(StatementModel):
 class Licence(StatementModel):
     """``licence``: the authority lets a holder have chips of some models in some countries."""
 
-    iat: UInt
+    iat: Seconds
     id: LicenceId
     holder: PartyId
     countries: Annotated[list[Country], Field(min_length=1, max_length=250)]
     models: Annotated[list[ModelName], Field(min_length=1, max_length=64)]
-    not_before: UInt
-    not_after: UInt
+    not_before: Seconds
+    not_after: Seconds
     quota_per_year: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
     """Most chips that may come under the licence in one calendar year (UTC)."""
     assurance: Literal["claim", "cleared", "inside"] = "claim"
@@ -139,7 +142,7 @@ class Licence(StatementModel):
 class Birth(StatementModel):
     """``birth``: the manufacturer endorses a chip, its certificate and its heartbeat key."""
 
-    iat: UInt
+    iat: Seconds
     ueid: UeidBytes
     oemid: UInt
     """Private Enterprise Number of the manufacturer (EAT oemid)."""
@@ -157,7 +160,7 @@ class Birth(StatementModel):
 class Ship(StatementModel):
     """``ship``: the custodian sends chips to another party."""
 
-    iat: UInt
+    iat: Seconds
     chips: ChipList
     to: PartyId
     destination: Country
@@ -169,7 +172,7 @@ class Ship(StatementModel):
 class Receive(StatementModel):
     """``receive``: the addressee confirms that chips arrived."""
 
-    iat: UInt
+    iat: Seconds
     chips: ChipList
     sender: PartyId
     country: Country
@@ -179,7 +182,7 @@ class Receive(StatementModel):
 class Install(StatementModel):
     """``install``: the custodian puts chips into service at a site."""
 
-    iat: UInt
+    iat: Seconds
     chips: ChipList
     site: ShortText
     country: Country
@@ -191,7 +194,7 @@ class Install(StatementModel):
 class Retire(StatementModel):
     """``retire``: the custodian takes chips out of service for good."""
 
-    iat: UInt
+    iat: Seconds
     chips: ChipList
     cause: ShortText
 
@@ -199,17 +202,17 @@ class Retire(StatementModel):
 class Epoch(StatementModel):
     """``epoch``: the ledger opens an epoch; its id is the nonce of heartbeats."""
 
-    iat: UInt
+    iat: Seconds
     id: Annotated[bytes, Field(min_length=16, max_length=16)]
     counter: UInt
-    not_before_ms: UInt
-    not_after_ms: UInt
+    not_before_ms: Millis
+    not_after_ms: Millis
 
 
 class Decision(StatementModel):
     """``decision``: hold, release or revoke one chip, with the grounds."""
 
-    iat: UInt
+    iat: Seconds
     action: Literal["hold", "release", "revoke"]
     ueid: UeidBytes
     key: Digest32
@@ -218,17 +221,14 @@ class Decision(StatementModel):
     previous: Digest32
     """Statement digest of the chip's decision before, zero in the first."""
     rules: Annotated[list[RuleId], Field(max_length=16)]
-    reasons: Annotated[
-        list[Annotated[str, Field(min_length=1, max_length=500)]],
-        Field(min_length=1, max_length=16),
-    ]
+    reasons: Annotated[list[LongText], Field(min_length=1, max_length=16)]
     evidence: Annotated[list[Digest32], Field(max_length=32)]
     """Leaf hashes of the entries that the decision rests on."""
     policy: Digest32
     """Statement digest of the policy in force, zero where there is none."""
-    issued_ms: UInt
-    effective_ms: UInt
-    expires_ms: UInt | None = None
+    issued_ms: Millis
+    effective_ms: Millis
+    expires_ms: Millis | None = None
     appeal: ShortText
 
 
@@ -299,7 +299,11 @@ class Message:
 
 
 def encode_body(body: Body) -> bytes:
-    """Deterministic CBOR of a body; absent members are left out."""
+    """Deterministic CBOR of a body: a member that is None is left out, every other is written.
+
+    Defaults of the models spare their makers typing; on the wire nothing is implied, so that a
+    statement means the same to every version of this software.
+    """
     if isinstance(body, Heartbeat):
         return body.encode()
     return cbor.encode(body.model_dump(exclude_none=True))
@@ -349,6 +353,8 @@ def decode_body(kind: Kind, payload: bytes) -> Body:
     except TypeError as error:
         raise Refused(Reason.FIELD_INVALID, "a statement body has text keys") from error
     _check_members(body)
+    if encode_body(body) != payload:  # type: ignore[arg-type]
+        raise _another_form(value, body)
     return body  # type: ignore[return-value]
 
 
@@ -376,13 +382,34 @@ def _check_members(body: StatementModel) -> None:
     ueid = getattr(body, "ueid", None)
     if ueid is not None:
         check_ueid(ueid)
-    if isinstance(body, Licence):
-        for name in ("countries", "models"):
-            items = getattr(body, name)
-            if len(set(items)) != len(items):
-                raise Refused(Reason.FIELD_INVALID, "each member once", field=name)
-        if body.not_after <= body.not_before:
-            raise Refused(Reason.FIELD_INVALID, "not_after follows not_before", field="not_after")
+    for name in ("countries", "models", "roles", "allowed_debug", "rules", "evidence"):
+        items = getattr(body, name, ())
+        if len(set(items)) != len(items):
+            raise Refused(Reason.FIELD_INVALID, "each member once", field=name)
+    for first, last in _SPANS:
+        start, end = getattr(body, first, None), getattr(body, last, None)
+        if start is not None and end is not None and end <= start:
+            raise Refused(Reason.FIELD_INVALID, f"{last} follows {first}", field=last)
+
+
+_SPANS = (
+    ("not_before", "not_after"),
+    ("not_before_ms", "not_after_ms"),
+    ("effective_ms", "expires_ms"),
+)
+
+
+def _another_form(value: dict[Any, Any], body: StatementModel) -> Refused:
+    """Why a body that fits its model is not the one encoding of what it says."""
+    for name, written in body.model_dump(exclude_none=True).items():
+        if name not in value:
+            return Refused(Reason.FIELD_INVALID, "has no default on the wire", field=name)
+        if isinstance(written, float) and not isinstance(value[name], float):
+            return Refused(Reason.FIELD_INVALID, "is a floating-point number", field=name)
+    for name, given in value.items():
+        if given is None:
+            return Refused(Reason.FIELD_INVALID, "leave it out instead of null", field=name)
+    return Refused(Reason.FIELD_INVALID, "the body is not in its one form")
 
 
 def _refusal(error: ValidationError) -> Refused:
