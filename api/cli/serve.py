@@ -1,6 +1,7 @@
 """``serve``: the service with its verifier, until it is told to stop."""
 
 import contextlib
+import logging
 import os
 import sys
 import threading
@@ -119,6 +120,7 @@ def serve(
     from ledger.service.node import Node, NodeSettings
 
     logs.configure(level=log_level.value, form=log_format.value)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # a migration is no news to anybody
     with _workers(workers) as executor:
         node = Node.open(NodeSettings(name, keys, time, kid, executor))
         try:
