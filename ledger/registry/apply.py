@@ -156,25 +156,31 @@ def _apply_receive(
     registry: Registry, chip: Chip, body: st.Receive, party: Party, received_ms: int
 ) -> None:
     chip.holder, chip.consignee, chip.country = party.id, None, body.country
-    licence = chip.shipped_licence
-    chip.shipped_licence = None
-    if Role.CARRIER in party.roles and licence is None:
+    ident, chip.shipped_licence = chip.shipped_licence, None
+    licence = None if ident is None else registry.find_licence(ident)
+    if party.only_carries and (licence is None or licence.body.holder != party.id):
         return  # a carrier holds for others; what was licensed stays so
-    if licence is None:
+    if ident is None:
         chip.licence, chip.over_quota = None, False
     else:
-        _bring_under(registry, chip, licence, received_ms)
+        _bring_under(registry, chip, ident, received_ms)
 
 
 def _bring_under(registry: Registry, chip: Chip, ident: str, received_ms: int) -> None:
-    """Count the chip once against the licence's quota of the year in which it came under it."""
-    if chip.licence == ident:
-        return
+    """Put the chip under a licence, and give it a place in the quota of the present year.
+
+    A chip keeps its place while it is under the licence. Only the licence's own holder can take
+    one: else anybody could use up another's quota. A chip without a place tries again each time.
+    """
     licence = registry.find_licence(ident)
-    chip.licence, chip.over_quota = ident, False
-    if licence is None:
+    own = licence is not None and licence.body.holder == chip.holder
+    if chip.licence == ident and not (own and chip.over_quota):
         return
-    year = year_of(received_ms)
-    licence.used[year] = licence.used.get(year, 0) + 1
-    quota = licence.body.quota_per_year
-    chip.over_quota = quota is not None and licence.used[year] > quota
+    chip.licence, chip.over_quota = ident, True
+    if licence is None or not own:
+        return
+    year, quota = year_of(received_ms), licence.body.quota_per_year
+    used = licence.used.get(year, 0)
+    if quota is None or used < quota:
+        licence.used[year] = used + 1
+        chip.over_quota = False

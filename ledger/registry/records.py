@@ -68,10 +68,15 @@ class Party:
     conflict_epoch: int = -1
     conflicts: int = 0
 
+    @property
+    def only_carries(self) -> bool:
+        """A carrier that is nothing else: holds chips for others, never uses them."""
+        return Role.CARRIER in self.roles and not self.roles & {Role.CUSTODIAN, Role.MANUFACTURER}
+
 
 @dataclass(slots=True)
 class Licence:
-    """A licence and how many chips came under it, by calendar year."""
+    """A licence and how many chips have found a place in its quota, by calendar year."""
 
     body: st.Licence
     used: dict[int, int] = field(default_factory=dict)
@@ -98,6 +103,8 @@ class Chip:
     longitude: float | None = None
     licence: str | None = None
     over_quota: bool = False
+    """It has no place in its licence's quota: the year's number was reached, or whoever brought it
+    under the licence is not the licence's holder."""
     counter: int = 0
     heartbeat_digest: bytes = ZERO_DIGEST
     heartbeat_ms: int = 0
@@ -183,7 +190,9 @@ class Registry:
     def signer(self, message: Message) -> Party:
         """The party whose key signed; for the genesis statement, the authority it names."""
         owner = self.find_owner(message.kid)
-        party = None if owner is None else self.find_party(owner.ident.decode())
+        party = None
+        if owner is not None and owner.kind is SubjectKind.PARTY:
+            party = self.find_party(owner.ident.decode())
         if party is None:
             raise Refused(Reason.KEY_UNKNOWN, f"no party with key {message.kid.hex()}", field="kid")
         return party
