@@ -17,6 +17,7 @@ from ledger.protocol.keys import PublicKey
 from ledger.protocol.statements import Action, Kind, Message, Role
 from ledger.registry.records import (
     Chip,
+    ChipState,
     Party,
     Registry,
     Subject,
@@ -28,13 +29,27 @@ from ledger.registry.records import (
     state_after,
     subject_idents,
 )
+from ledger.values import MILLIS_PER_SECOND
 
+_TAKES_CHIPS = frozenset((Role.CUSTODIAN, Role.CARRIER, Role.MANUFACTURER))
 MAX_STATEMENT_SKEW_MS = 86_400_000
 """A statement's own time may lie this far from the ledger's; custody papers are often late."""
 
 
 def judge(registry: Registry, message: Message, now_ms: int) -> Verdict:
     """Decide on ``message`` at ledger time ``now_ms``; raises ``Refused``."""
+    verdict = contradiction(registry, message, now_ms)
+    if verdict.conflict is not None:
+        _check_tally(registry, message, verdict)
+    return verdict
+
+
+def contradiction(registry: Registry, message: Message, now_ms: int) -> Verdict:
+    """``judge`` without the limit on recorded conflicts.
+
+    For who reads a conflict that is on the log already: it was within the limit then, and the
+    author's tally may have moved on since.
+    """
     if message.kind is Kind.GENESIS:
         return _genesis(registry, message)
     if registry.genesis is None:
@@ -48,11 +63,15 @@ def check_freshness(registry: Registry, heartbeat: Heartbeat, now_ms: int) -> No
     """Refuse a heartbeat whose nonce is not the current or the previous epoch's id.
 
     The current epoch also has to be running still: a ledger that opens no epochs takes nothing.
+    The previous one counts for an epoch's length after its end: it may have ended long ago, where
+    the ledger stood still, and heartbeats made ahead for it are not fresh.
     """
     epochs = registry.epochs[-2:]
     for epoch in reversed(epochs):
         if epoch.id == heartbeat.epoch:
-            if now_ms >= epochs[-1].not_after_ms:
+            length_s = 0 if registry.genesis is None else registry.genesis.epoch_s
+            grace_ms = 0 if epoch is epochs[-1] else length_s * MILLIS_PER_SECOND
+            if now_ms >= min(epochs[-1].not_after_ms, epoch.not_after_ms + grace_ms):
                 raise Refused(
                     Reason.EPOCH_EXPIRED, f"epoch {epoch.counter} is over", field="eat_nonce"
                 )
@@ -142,6 +161,13 @@ def _epoch(registry: Registry, message: Message, now_ms: int) -> Verdict:
     wanted = 0 if last is None else last.counter + 1
     if body.counter != wanted or any(body.id == epoch.id for epoch in registry.epochs):
         raise Refused(Reason.FIELD_INVALID, f"the next epoch is {wanted}, with an id of its own")
+    assert registry.genesis is not None  # noqa: S101 - judge looked
+    if body.not_after_ms - body.not_before_ms > registry.genesis.epoch_s * MILLIS_PER_SECOND:
+        raise Refused(
+            Reason.FIELD_INVALID,
+            f"an epoch lasts at most {registry.genesis.epoch_s} s here",
+            field="not_after_ms",
+        )
     if not body.not_before_ms <= now_ms < body.not_after_ms:
         raise Refused(Reason.TIME_IMPLAUSIBLE, "an epoch is opened while it runs")
     if last is not None and body.not_before_ms < last.not_before_ms:
@@ -167,12 +193,12 @@ def _birth(registry: Registry, message: Message, _now_ms: int) -> Verdict:
     subjects = (chip_subject(body.ueid), party_subject(party.id))
     if registry.find_chip(body.ueid) is not None:
         detail = "the UEID is registered; the first registration stands"
-        return _conflict(registry, party, subjects, Reason.UEID_REGISTERED, detail)
+        return Verdict(subjects, Reason.UEID_REGISTERED, detail)
     owner = registry.find_owner(key.kid)
     if owner is not None:
         # Filed under the rightful owner, never under the UEID that was not let in.
-        subjects = ((owner.kind, owner.ident), party_subject(party.id))
-        return _conflict(registry, party, subjects, Reason.KEY_IN_USE, "the key has an owner")
+        filed = subject_idents([(owner.kind, owner.ident), party_subject(party.id)])
+        return Verdict(tuple(filed), Reason.KEY_IN_USE, "the key has an owner")
     return Verdict(subjects)
 
 
@@ -185,15 +211,18 @@ def _heartbeat(registry: Registry, message: Message, now_ms: int) -> Verdict:
         if message.content_digest == chip.heartbeat_digest:
             raise Refused(Reason.DUPLICATE, f"heartbeat {body.counter} is on the ledger")
         detail = f"counter {body.counter} after {chip.counter}"
-        return _conflict(registry, chip, subjects, Reason.COUNTER_ROLLBACK, detail)
+        return Verdict(subjects, Reason.COUNTER_ROLLBACK, detail)
     if body.counter == chip.counter + 1 and body.previous != chip.heartbeat_digest:
         detail = f"heartbeat {body.counter} names another heartbeat {chip.counter}"
-        return _conflict(registry, chip, subjects, Reason.HEARTBEAT_FORK, detail)
+        return Verdict(subjects, Reason.HEARTBEAT_FORK, detail)
     return Verdict(subjects)
 
 
 def _custody(registry: Registry, message: Message, _now_ms: int) -> Verdict:
-    party = _require_role(registry, message, Role.CUSTODIAN, Role.CARRIER, Role.MANUFACTURER)
+    roles = {Role.CUSTODIAN, Role.MANUFACTURER}
+    if message.kind is not Kind.INSTALL:
+        roles |= {Role.CARRIER}  # who carries chips for others does not put them into service
+    party = _require_role(registry, message, *sorted(roles))
     body: Any = message.body
     subjects: list[Subject] = [chip_subject(ueid) for ueid in body.chips]
     subjects.append(party_subject(party.id))
@@ -203,22 +232,27 @@ def _custody(registry: Registry, message: Message, _now_ms: int) -> Verdict:
             raise Refused(Reason.LICENCE_UNKNOWN, f"no licence {licence_id}", field="licence")
         subjects.append(licence_subject(licence_id))
     for name in ("to", "sender"):
-        other = getattr(body, name, None)
-        if other is not None:
-            if registry.find_party(other) is None:
-                raise Refused(Reason.PARTY_UNKNOWN, f"no party {other}", field=name)
-            subjects.append(party_subject(other))
+        ident = getattr(body, name, None)
+        if ident is not None:
+            other = registry.find_party(ident)
+            if other is None:
+                raise Refused(Reason.PARTY_UNKNOWN, f"no party {ident}", field=name)
+            if not other.roles & _TAKES_CHIPS:
+                raise Refused(Reason.FIELD_INVALID, f"{ident} takes no chips", field=name)
+            subjects.append(party_subject(ident))
     filed = tuple(subject_idents(subjects))
     for ueid in body.chips:
         fault = _custody_fault(registry.chip(ueid), party, message.kind, body)
         if fault is not None:
-            return _conflict(registry, party, filed, fault, f"chip {ueid.hex()}")
+            return Verdict(filed, fault, f"chip {ueid.hex()}")
     return Verdict(filed)
 
 
 def _custody_fault(chip: Chip, party: Party, kind: Kind, body: Any) -> Reason | None:
     if chip.retired:
         return Reason.CHIP_RETIRED
+    if kind is Kind.INSTALL and chip.state is ChipState.REVOKED:
+        return Reason.CHIP_REVOKED  # it may be sent back, received, retired; never put to use
     if kind is Kind.RECEIVE:
         expected = chip.consignee == party.id and chip.holder == body.sender
         return None if expected else Reason.NOTHING_IN_TRANSIT
@@ -232,6 +266,10 @@ def _decision(registry: Registry, message: Message, now_ms: int) -> Verdict:
     party = _require_role(registry, message, may_decide(Action(body.action)))
     if body.issued_ms > now_ms:  # an old one is in order: the verifier may have been down
         raise Refused(Reason.TIME_IMPLAUSIBLE, "issued after the ledger's time", field="issued_ms")
+    if body.effective_ms > now_ms:  # its entry takes effect at once: no other time may be promised
+        raise Refused(
+            Reason.TIME_IMPLAUSIBLE, "takes effect after the ledger's time", field="effective_ms"
+        )
     chip = registry.chip(body.ueid)
     if body.key != chip.key.thumbprint:
         raise Refused(Reason.COSE_KEY_MISMATCH, "the decision names another key", field="key")
@@ -249,18 +287,16 @@ def _decision(registry: Registry, message: Message, now_ms: int) -> Verdict:
     return Verdict((chip_subject(chip.ueid), party_subject(party.id)))
 
 
-def _conflict(
-    registry: Registry,
-    who: Chip | Party,
-    subjects: tuple[Subject, ...],
-    reason: Reason,
-    detail: str,
-) -> Verdict:
-    """A verdict of conflict, unless its author has filled this epoch's share."""
-    epoch = registry.epoch_counter
-    if who.conflict_epoch == epoch and who.conflicts >= registry.conflicts_per_epoch:
-        raise Refused(Reason.CONFLICTS_CAPPED, f"{reason.value}: {detail}")
-    return Verdict(subjects, reason, detail)
+def _check_tally(registry: Registry, message: Message, verdict: Verdict) -> None:
+    """Refuse a conflict whose author has filled this epoch's share of them."""
+    who: Chip | Party
+    if message.kind is Kind.HEARTBEAT:
+        who = registry.chip(message.body.ueid)
+    else:
+        who = registry.signer(message)
+    full = who.conflicts >= registry.conflicts_per_epoch
+    if full and who.conflict_epoch == registry.epoch_counter:
+        raise Refused(Reason.CONFLICTS_CAPPED, f"{verdict.conflict}: {verdict.detail}")
 
 
 _JUDGES: dict[Kind, Callable[[Registry, Message, int], Verdict]] = {
