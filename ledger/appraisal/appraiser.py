@@ -16,19 +16,22 @@ from ledger.appraisal.rules import (
     Finding,
     Tier,
     appraise,
+    fix_from,
     licence_finding,
     seen_from,
 )
-from ledger.errors import IntegrityError
+from ledger.errors import IntegrityError, Reason
 from ledger.protocol import statements as st
 from ledger.protocol.policy import Policy
 from ledger.protocol.statements import Action, Kind, Message
 from ledger.registry.apply import apply
-from ledger.registry.judge import judge
+from ledger.registry.judge import contradiction
 from ledger.registry.records import Chip, ChipState, Registry, Verdict, state_after
 from ledger.values import MILLIS_PER_DAY, MILLIS_PER_HOUR, SubjectKind
 
 MAX_REASON = 500
+MAX_EVIDENCE = 32
+"""What a decision has room for (``Decision.reasons``, ``Decision.evidence``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class Appraiser:
         """UEIDs whose case or record has changed since the caller last cleared this."""
         self._places = places
         self._timers: list[tuple[int, bytes]] = []
+        self._armed: dict[bytes, int] = {}
         for case in self.cases.values():
             self._arm(case, after_ms=now_ms)
 
@@ -105,33 +109,37 @@ class Appraiser:
         findings = appraise(context)
         apply(self.registry, entry.message, _ACCEPTED, entry.received_ms)
         case.seen = seen_from(context, entry.leaf_hash)
-        case.silent = False
-        case.expected_since_ms = entry.received_ms
+        case.fix = fix_from(context) or case.fix
+        case.silent = case.owes_report = False
+        owes_next = chip.consignee is None and not chip.retired
+        case.expected_since_ms = entry.received_ms if owes_next else 0
         self._arm(case)
-        self._take(case, findings, entry.leaf_hash)
+        self._take(case, findings, entry)
         return self._decide(chip, case, entry.received_ms)
 
     def _on_conflict(self, entry: LoggedEntry) -> list[st.Decision]:
         """Authentic contradictions: of a chip's own counter, or of what others filed about it."""
-        verdict = judge(self.registry, entry.message, entry.received_ms)
+        verdict = contradiction(self.registry, entry.message, entry.received_ms)
         if verdict.conflict is None:
             raise IntegrityError(f"entry {entry.index} is filed as a conflict and is none")
         apply(self.registry, entry.message, verdict, entry.received_ms)
-        words = f"{verdict.conflict}: {verdict.detail}"
         if entry.message.kind is Kind.HEARTBEAT:
+            words = f"{verdict.conflict}: {verdict.detail}"
             chip = self.registry.chip(entry.message.body.ueid)
             case = self._case(chip.ueid)
+            if _proves_two(chip, verdict.conflict, entry.message.body.counter):
+                case.record_fork(entry.leaf_hash)
             case.clean_run = 0
             case.tiers["continuity"] = int(Tier.CONTRAINDICATED)
             case.record("continuity", entry.leaf_hash, words[:MAX_REASON])
             return self._decide(chip, case, entry.received_ms)
         for kind, ident in verdict.subjects:
             if kind is SubjectKind.CHIP and self.registry.find_chip(ident) is not None:
-                # What others claim about a chip makes it suspect; it never convicts it.
+                # What others claim about a chip makes it suspect; it never convicts it, and
+                # never softens or words what its own heartbeats say.
                 case = self._case(ident)
                 rule = "identity" if entry.message.kind is Kind.BIRTH else "custody-place"
-                case.tiers[rule] = int(Tier.WARNING)
-                case.words[rule] = words[:MAX_REASON]
+                case.tiers[rule] = max(case.tiers.get(rule, 0), int(Tier.WARNING))
                 case.suspect = True
         return []
 
@@ -155,35 +163,60 @@ class Appraiser:
         if action is Action.HOLD:
             case.held_rules, case.held_ms = tuple(body.rules), entry.received_ms
         elif action is Action.RELEASE:
-            case.held_rules, case.held_ms, case.clean_run = (), 0, 0
-            case.clear()
+            case.release()
             if case.expected_since_ms:
                 case.expected_since_ms = entry.received_ms
                 self._arm(case)
 
     def _expect(self, chip: Chip, case: Case, entry: LoggedEntry) -> None:
-        """Only an installed chip owes heartbeats; on its way or retired it owes none."""
-        if entry.message.kind is Kind.INSTALL:
-            case.expected_since_ms = entry.received_ms
-            self._arm(case)
-        elif chip.site is None or chip.retired:
+        """Papers that start or stop the clock of silence.
+
+        An installed chip owes heartbeats; on its way or retired it owes none. Papers alone never
+        win time: a second installation does not start the clock anew, and a shipment stops it only
+        for a chip that has reported since it was installed.
+        """
+        kind = entry.message.kind
+        if kind is Kind.INSTALL:
+            case.owes_report = True
+            if not case.expected_since_ms:
+                case.expected_since_ms = entry.received_ms
+                self._arm(case)
+        elif chip.retired or (kind is Kind.SHIP and not case.owes_report and not case.silent):
             case.expected_since_ms = 0
 
     # -- judgement --------------------------------------------------------------------------
 
-    def _take(self, case: Case, findings: list[Finding], leaf_hash: bytes) -> None:
-        """Count what a heartbeat's findings mean for the chip."""
+    def _take(self, case: Case, findings: list[Finding], entry: LoggedEntry) -> None:
+        """Count what a heartbeat's findings mean for the chip.
+
+        A heartbeat is clean if no rule is contraindicated and none that has failed before only
+        warns: "cannot tell" must not wipe out what was told.
+        """
         case.tiers = {finding.rule: int(finding.tier) for finding in findings}
-        failed = False
+        failed = doubtful = False
         for finding in findings:
             if finding.tier is Tier.CONTRAINDICATED:
                 failed = True
-                case.record(finding.rule, leaf_hash, finding.words[:MAX_REASON])
-            elif finding.tier is Tier.WARNING:
-                case.words[finding.rule] = finding.words[:MAX_REASON]
-        case.clean_run = 0 if failed else case.clean_run + 1
+                case.record(finding.rule, entry.leaf_hash, finding.words[:MAX_REASON])
+            elif finding.tier is Tier.WARNING and finding.rule in case.failures:
+                doubtful = True
+            if finding.rule == "location-claim":
+                self._take_place(case, finding, entry.received_ms)
+        if failed:
+            case.clean_run = 0
+        elif not doubtful:
+            case.clean_run += 1
         if case.clean_run >= self._policy.clear_after and (case.failures or case.suspect):
             case.clear()
+
+    @staticmethod
+    def _take_place(case: Case, finding: Finding, received_ms: int) -> None:
+        """Follow how long the claims have been unclear, or outside."""
+        case.unclear_run = case.unclear_run + 1 if finding.unclear else 0
+        if finding.tier is Tier.AFFIRMING:
+            case.outside_since_ms = 0
+        elif not finding.unclear:
+            case.outside_since_ms = case.outside_since_ms or received_ms
 
     def _note(self, case: Case, finding: Finding, leaf_hash: bytes) -> None:
         case.tiers[finding.rule] = int(finding.tier)
@@ -196,17 +229,15 @@ class Appraiser:
         policy = self._policy
         if case.pending:
             return []
-        if 0 < policy.revoke_after_forks <= chip.forks and _allows(chip, Action.REVOKE):
-            words = f"{chip.forks} recorded conflicts prove that its key lives twice"
+        if 0 < policy.revoke_after_forks <= case.forks and _allows(chip, Action.REVOKE):
+            words = f"continuity: {case.forks} recorded conflicts prove that its key lives twice"
+            case.evidence["continuity"] = list(case.fork_evidence)
             return [self._draft(chip, case, Action.REVOKE, ["continuity"], [words], at_ms)]
-        if self._held_outside_too_long(chip, case, at_ms):
-            days = (at_ms - case.held_ms) // MILLIS_PER_DAY
-            words = f"held for {days} days and still: {case.words['location-claim']}"
-            return [
-                self._draft(
-                    chip, case, Action.REVOKE, ["location-claim"], [words[:MAX_REASON]], at_ms
-                )
-            ]
+        days = self._days_held_outside(chip, case)
+        if 0 < policy.revoke_after_held_d <= days:
+            words = f"location-claim: for {days} days held and still {case.words['location-claim']}"
+            words_list = [words[:MAX_REASON]]
+            return [self._draft(chip, case, Action.REVOKE, ["location-claim"], words_list, at_ms)]
         rules = [
             rule
             for rule, count in sorted(case.failures.items())
@@ -217,15 +248,19 @@ class Appraiser:
             return [self._draft(chip, case, Action.HOLD, rules, words_list, at_ms)]
         return []
 
-    def _held_outside_too_long(self, chip: Chip, case: Case, at_ms: int) -> bool:
-        days = self._policy.revoke_after_held_d
-        return (
-            days > 0
-            and chip.state is ChipState.HELD
-            and "location-claim" in case.held_rules
-            and case.tiers.get("location-claim") == Tier.CONTRAINDICATED
-            and at_ms - case.held_ms >= days * MILLIS_PER_DAY
-        )
+    @staticmethod
+    def _days_held_outside(chip: Chip, case: Case) -> int:
+        """Days from the hold for its place to the last report, all from outside; else 0.
+
+        Unclear claims neither prove nor end it; one claim inside starts the count anew.
+        """
+        outside = case.tiers.get("location-claim") == Tier.CONTRAINDICATED and not case.unclear_run
+        if chip.state is not ChipState.HELD or "location-claim" not in case.held_rules:
+            return 0
+        if case.seen is None or not case.outside_since_ms or not outside:
+            return 0
+        since_ms = max(case.held_ms, case.outside_since_ms)
+        return max(case.seen.received_ms - since_ms, 0) // MILLIS_PER_DAY
 
     def _draft(
         self,
@@ -236,7 +271,8 @@ class Appraiser:
         reasons: list[str],
         at_ms: int,
     ) -> st.Decision:
-        evidence = [leaf for rule in rules for leaf in case.evidence.get(rule, [])]
+        share = MAX_EVIDENCE // len(rules)
+        evidence = [leaf for rule in rules for leaf in case.evidence.get(rule, [])[-share:]]
         case.pending = chip.decision_sequence + 1
         self.dirty.add(chip.ueid)
         genesis = self.registry.genesis
@@ -259,16 +295,22 @@ class Appraiser:
 
     # -- silence ----------------------------------------------------------------------------
 
-    def _silences(self, now_ms: int) -> list[st.Decision]:
-        """Set flags and draft holds for every silence limit that lies at or before ``now_ms``."""
+    def _silences(self, now_ms: int, not_before_ms: int = 0) -> list[st.Decision]:
+        """Set flags and draft holds for every silence limit that lies at or before ``now_ms``.
+
+        Nothing is decided as of a time before ``not_before_ms``.
+        """
         drafts = []
         while self._timers and self._timers[0][0] <= now_ms:
             due_ms, ueid = heapq.heappop(self._timers)
+            if self._armed.get(ueid) != due_ms:
+                continue
+            del self._armed[ueid]
             case = self.cases[ueid]
             chip = self.registry.find_chip(ueid)
-            if chip is None or not case.expected_since_ms:
-                continue
-            drafts += self._silence_due(chip, case, due_ms)
+            if chip is not None and case.expected_since_ms:
+                drafts += self._silence_due(chip, case, max(due_ms, not_before_ms))
+                self._arm(case, after_ms=due_ms)
         return drafts
 
     def _silence_due(self, chip: Chip, case: Case, due_ms: int) -> list[st.Decision]:
@@ -296,17 +338,26 @@ class Appraiser:
         )
 
     def _arm(self, case: Case, after_ms: int = 0) -> None:
-        if case.expected_since_ms:
-            for due_ms in self._limits(case):
-                if due_ms > after_ms:
-                    heapq.heappush(self._timers, (due_ms, case.ueid))
+        """See to it that the case is looked at when its next limit after ``after_ms`` is due.
+
+        One timer a chip: a heartbeat only moves the limits on, so that the timer set before it
+        rings early, finds nothing due and is set again.
+        """
+        if not case.expected_since_ms:
+            return
+        due_ms = min((limit for limit in self._limits(case) if limit > after_ms), default=0)
+        armed_ms = self._armed.get(case.ueid)
+        if due_ms and (armed_ms is None or due_ms < armed_ms):
+            heapq.heappush(self._timers, (due_ms, case.ueid))
+            self._armed[case.ueid] = due_ms
 
     def _rearm(self, now_ms: int) -> list[st.Decision]:
         """A new policy may have moved every limit; those already passed fall due at once."""
         self._timers.clear()
+        self._armed.clear()
         for case in self.cases.values():
             self._arm(case)
-        return self._silences(now_ms)
+        return self._silences(now_ms, not_before_ms=now_ms)
 
     # -- records ----------------------------------------------------------------------------
 
@@ -320,6 +371,15 @@ class Appraiser:
         if case is None:
             case = self.cases[ueid] = Case(ueid)
         return case
+
+
+def _proves_two(chip: Chip, reason: Reason, counter: int) -> bool:
+    """Whether a heartbeat conflict proves two holders of one key.
+
+    Two heartbeats with one counter do, and so does one that names another predecessor than the one
+    on record. A counter further back may be a late arrival.
+    """
+    return reason is Reason.HEARTBEAT_FORK or counter == chip.counter
 
 
 def _allows(chip: Chip, action: Action) -> bool:

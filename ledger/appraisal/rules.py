@@ -1,7 +1,9 @@
 """The verifier's rules. Each looks at one heartbeat in context and says what it finds.
 
 A finding has a tier of the AR4SI trust vector (draft-ietf-rats-ar4si): 2 affirming, 32 warning,
-96 contraindicated. A warning never counts towards a hold: it says "cannot tell" or "unusual".
+96 contraindicated. A warning never counts towards a hold, nor clears what counts: it says "cannot
+tell" or "unusual". Where "cannot tell" would serve a chip that has something to hide, a limit in
+the policy turns it into a contraindication.
 Rule ids are those of ``ledger.protocol.policy.RuleId``; ``docs/rules.md`` lists them.
 """
 
@@ -11,11 +13,11 @@ from datetime import UTC, datetime
 from enum import IntEnum
 from math import asin, cos, radians, sin, sqrt
 
-from ledger.appraisal.case import Case, Seen
+from ledger.appraisal.case import Case, Fix, Seen
 from ledger.protocol.heartbeat import Heartbeat
 from ledger.protocol.policy import Policy
-from ledger.protocol.statements import Role
 from ledger.registry.records import Chip, Registry
+from ledger.values import MILLIS_PER_HOUR, MILLIS_PER_SECOND
 
 EARTH_RADIUS_KM = 6371.0088
 """Mean radius (IUGG)."""
@@ -33,11 +35,15 @@ class Tier(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one rule says about one entry, in words."""
+    """What one rule says about one entry, in words.
+
+    ``unclear``: the location claim shows neither a place inside nor one outside.
+    """
 
     rule: str
     tier: Tier
     words: str
+    unclear: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +70,13 @@ def appraise(context: Context) -> list[Finding]:
 
 
 def _identity(context: Context) -> Finding:
-    if context.body.model != context.chip.model or context.body.oemid != context.chip.oemid:
-        words = f"says it is a {context.body.model}, born as {context.chip.model}"
+    body, chip = context.body, context.chip
+    if body.model != chip.model:
+        words = f"says it is a {body.model}, born as {chip.model}"
+        return Finding("identity", Tier.CONTRAINDICATED, words)
+    if body.oemid != chip.oemid:
+        said = body.oemid.hex() if isinstance(body.oemid, bytes) else body.oemid
+        words = f"says its maker is {said}, born as one of {chip.oemid}"
         return Finding("identity", Tier.CONTRAINDICATED, words)
     return _fine("identity", "signed by the key in the birth statement")
 
@@ -88,6 +99,9 @@ def _boot(context: Context) -> Finding:
             return Finding("boot", Tier.CONTRAINDICATED, words)
         if body.boot_count == seen.boot_count and body.uptime < seen.uptime:
             words = f"uptime went back from {seen.uptime} s to {body.uptime} s within one boot"
+            return Finding("boot", Tier.CONTRAINDICATED, words)
+        if body.boot_count > seen.boot_count and body.boot_seed == seen.boot_seed:
+            words = f"boot {body.boot_count} has the seed of boot {seen.boot_count}"
             return Finding("boot", Tier.CONTRAINDICATED, words)
     return _fine("boot", "boot count and seed follow")
 
@@ -142,20 +156,24 @@ def _licence(context: Context) -> Finding | None:
 def licence_finding(registry: Registry, chip: Chip, at_ms: int) -> Finding | None:
     """Does a licence in force cover this chip with this holder? None while none is needed.
 
-    None is needed while the chip is with its manufacturer or on its way with a carrier.
+    None is needed while the chip is with its manufacturer or on its way with a carrier, and not
+    installed. A licence that covers it on its way with a carrier is judged but for holder and
+    country.
     """
     holder = registry.find_party(chip.holder)
-    if holder is None or chip.holder == chip.manufacturer:
+    in_service = chip.site is not None
+    if holder is None or (chip.holder == chip.manufacturer and not in_service):
         return None
+    carried = holder.only_carries and not in_service
     licence = None if chip.licence is None else registry.find_licence(chip.licence)
     if licence is None:
-        if Role.CARRIER in holder.roles:
+        if carried:
             return None
         words = f"{holder.id} in {holder.country} holds it under no licence"
         return Finding("licence", Tier.CONTRAINDICATED, words)
     body = licence.body
     fault = None
-    if Role.CARRIER not in holder.roles:
+    if not carried:
         if body.holder != holder.id:
             fault = f"is {body.holder}'s, the chip is with {holder.id} in {holder.country}"
         elif chip.country is not None and chip.country not in body.countries:
@@ -166,7 +184,7 @@ def licence_finding(registry: Registry, chip: Chip, at_ms: int) -> Finding | Non
         fault = f"covers {', '.join(body.models)}, not {chip.model}"
     elif not body.not_before <= at_ms // 1000 < body.not_after:
         fault = f"is in force from {_day(body.not_before)} to {_day(body.not_after)} only"
-    elif chip.over_quota:
+    elif fault is None and chip.over_quota:
         fault = f"allows {body.quota_per_year} chips a year; this one is above that number"
     if fault is not None:
         return Finding("licence", Tier.CONTRAINDICATED, f"licence {body.id} {fault}")
@@ -186,13 +204,29 @@ def _location_claim(context: Context) -> Finding:
     if not context.countries & permitted:
         words = f"reports from {where} ({place}); {basis}"
         return Finding("location-claim", Tier.CONTRAINDICATED, words)
-    if claim.accuracy_m > context.policy.max_accuracy_m:
-        words = f"its position is only good to {claim.accuracy_m / 1000:.0f} km"
-        return Finding("location-claim", Tier.WARNING, words)
-    if not context.countries <= permitted:
+    words = _no_place_shown(context) or ""
+    if not words and not context.countries <= permitted:
         words = f"may be in any of {where} ({place}); {basis}"
-        return Finding("location-claim", Tier.WARNING, words)
-    return _fine("location-claim", f"reports from {where}; {basis}")
+    if not words:
+        return _fine("location-claim", f"reports from {where}; {basis}")
+    run, limit = context.case.unclear_run + 1, context.policy.unclear_after
+    if 0 < limit < run:
+        words = f"{run} heartbeats in a row show no place inside, {limit} are tolerated: {words}"
+        return Finding("location-claim", Tier.CONTRAINDICATED, words, unclear=True)
+    return Finding("location-claim", Tier.WARNING, words, unclear=True)
+
+
+def _no_place_shown(context: Context) -> str | None:
+    """Why the claim is no fix of the chip's present place, wherever that is."""
+    body, policy = context.body, context.policy
+    if body.location.accuracy_m > policy.max_accuracy_m:
+        return f"its position is only good to {body.location.accuracy_m / 1000:.0f} km"
+    age_s = body.iat - body.location.timestamp
+    if age_s > policy.max_fix_age_s:
+        return f"its position was taken {age_s} s before the heartbeat"
+    if -age_s > policy.max_clock_skew_s:
+        return f"its position is dated {-age_s} s after the heartbeat"
+    return None
 
 
 def _custody_place(context: Context) -> Finding:
@@ -200,34 +234,71 @@ def _custody_place(context: Context) -> Finding:
     if chip.retired:
         words = "sends heartbeats although its custodian retired it"
         return Finding("custody-place", Tier.CONTRAINDICATED, words)
-    if chip.consignee is not None:
-        words = f"reports while on its way to {chip.consignee}"
-        return Finding("custody-place", Tier.WARNING, words)
+    underway = _underway(context)
+    if underway is not None:
+        since_h = (context.received_ms - chip.shipped_ms) // MILLIS_PER_HOUR
+        if 0 < context.policy.transit_limit_h <= since_h:
+            words = f"{underway}, {since_h} h after it was shipped"
+            return Finding("custody-place", Tier.CONTRAINDICATED, words)
+        return Finding("custody-place", Tier.WARNING, underway)
     if chip.country is not None and chip.country not in context.countries:
         words = (
             f"reports from {_names(context.countries)}; {chip.holder} has it in {chip.country} "
             "by its papers"
         )
         return Finding("custody-place", Tier.CONTRAINDICATED, words)
+    if chip.country is not None and context.countries != {chip.country}:
+        words = f"may be in any of {_names(context.countries)}; its papers say {chip.country}"
+        return Finding("custody-place", Tier.WARNING, words)
     return _fine("custody-place", "claim and custody agree")
 
 
+def _underway(context: Context) -> str | None:
+    """What a chip does that is on its way, or in the hands of somebody who only carries."""
+    chip = context.chip
+    if chip.consignee is not None:
+        return f"reports while on its way to {chip.consignee}"
+    holder = context.registry.find_party(chip.holder)
+    if holder is not None and holder.only_carries and chip.site is None:
+        return f"reports while {chip.holder} carries it"
+    return None
+
+
 def _travel(context: Context) -> Finding | None:
-    seen, body, limit = context.case.seen, context.body, context.policy.travel_speed_kmh
-    if seen is None or limit == 0:
+    fix, claim, limit = context.case.fix, context.body.location, context.policy.travel_speed_kmh
+    if fix is None or limit == 0:
         return None
-    span_s = max(abs(body.iat - seen.iat), MIN_TRAVEL_SPAN_S)
-    distance = distance_km(
-        seen.latitude, seen.longitude, body.location.latitude, body.location.longitude
-    )
-    certain = distance - (seen.accuracy_m + body.location.accuracy_m) / 1000
+    span_s = max(abs(_own_time(context) - fix.at_s), MIN_TRAVEL_SPAN_S)
+    distance = distance_km(fix.latitude, fix.longitude, claim.latitude, claim.longitude)
+    certain = distance - (fix.accuracy_m + claim.accuracy_m) / 1000
     if certain > limit * span_s / 3600:
         words = (
             f"claims to have moved {distance:.0f} km in {span_s / 3600:.1f} h, "
             f"faster than {limit} km/h"
         )
         return Finding("travel", Tier.CONTRAINDICATED, words)
-    return _fine("travel", "no faster than an aircraft since the last heartbeat")
+    return _fine("travel", "no faster than an aircraft since the last place it showed")
+
+
+def _own_time(context: Context) -> int:
+    """When the heartbeat was made: by its own clock, as far as that may differ from the ledger's.
+
+    A claimed time far off would make any journey look slow.
+    """
+    received_s, skew = context.received_ms // MILLIS_PER_SECOND, context.policy.max_clock_skew_s
+    return min(max(context.body.iat, received_s - skew), received_s + skew)
+
+
+def fix_from(context: Context) -> Fix | None:
+    """The place that this heartbeat shows; None: keep the one before.
+
+    Else one heartbeat that says "somewhere on Earth" between two far-off places would hide the
+    journey.
+    """
+    if _no_place_shown(context) is not None:
+        return None
+    claim = context.body.location
+    return Fix(_own_time(context), claim.latitude, claim.longitude, claim.accuracy_m)
 
 
 def distance_km(lat1: float, lon1: float, lat2: float, lon2: float) -> float:
