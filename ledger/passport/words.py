@@ -63,7 +63,7 @@ def _install(body: Any) -> str:
 
 
 def _retire(body: Any) -> str:
-    return f"taken out of service: {body.cause}"
+    return f"taken out of service: {body.cause}{_others(body)}"
 
 
 def _heartbeat(body: Any) -> str:
