@@ -96,8 +96,7 @@ class Follower:
 
     def _append(self, drafts: list[st.Decision], now_ms: int) -> int:
         decided = 0
-        with self._sequencer.turn, writing(self._engine) as connection:
-            batch = self._sequencer.batch(connection, now_ms)
+        with self._sequencer.batch(now_ms) as batch:
             for draft in drafts:
                 message = st.decode(st.sign(draft, self._signer))
                 result = batch.take(Candidate(message=message))
@@ -106,7 +105,6 @@ class Follower:
                         raise IntegrityError(f"the verifier's own decision is refused: {result}")
                 else:
                     decided += 1
-            batch.flush()
         return decided
 
     def _read(self) -> list[LoggedEntry]:

@@ -8,9 +8,9 @@ transaction.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,7 +44,7 @@ RECENT_ENTRIES = 256
 to carry the current or previous epoch, so a repeated heartbeat cannot lie far back."""
 DEFAULT_LEASE_S = 86_400
 REMEMBERED = 200_000
-"""Chips whose last heartbeat's digest is kept in memory (about 30 MB)."""
+"""Chains and chips kept in memory at most (about 200 MB)."""
 RECENT_MESSAGES = 8_192
 """Decoded statements kept for the verifier (about 25 MB)."""
 _CHUNK = 256
@@ -61,6 +61,28 @@ class Candidate:
 
 
 @dataclass(slots=True)
+class Memory:
+    """Chains and chips as stored when the log had ``size`` entries.
+
+    Every change of a chain or a chip comes with an entry. So while the log still has that size when
+    it is locked the next time, nobody has changed them, and they need not be read again.
+    """
+
+    size: int = -1
+    chains: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)
+    chips: dict[bytes, Chip] = field(default_factory=dict)
+
+    def keep(self, appender: Appender, registry: StoreRegistry) -> None:
+        """Take over what a committed batch looked at and changed."""
+        self.size = appender.size
+        if len(self.chains) > REMEMBERED:
+            self.chains.clear()
+            self.chips.clear()
+        self.chains.update(appender.chains)
+        self.chips.update(registry.chips)
+
+
+@dataclass(slots=True)
 class Sequencer:
     """Admits tokens to one database. ``known_owners`` remembers keys, which never change hands."""
 
@@ -72,6 +94,7 @@ class Sequencer:
     _last: dict[bytes, bytes] = field(default_factory=dict)
     _recent: dict[int, Message] = field(default_factory=dict)
     _documents: Documents = field(default_factory=Documents)
+    _memory: "Memory" = field(default_factory=lambda: Memory())
 
     def submit(
         self, tokens: Sequence[bytes], now_ms: int, *, expect: Kind | None = None
@@ -84,20 +107,30 @@ class Sequencer:
         self._authenticate(candidates, now_ms)
         if all(candidate.refusal is not None for candidate in candidates):
             return [_refusal(candidate) for candidate in candidates]
-        with self.turn, writing(self.engine) as connection:
-            batch = self.batch(connection, now_ms)
+        with self.batch(now_ms) as batch:
             batch.prefetch([c.message for c in candidates if c.message and not c.refusal])
             results = [batch.take(candidate) for candidate in candidates]
-            batch.flush()
         self._remember(candidates, results)
         return results
 
-    def batch(self, connection: Connection, now_ms: int) -> "Batch":
-        """Begin a batch in a write transaction: locks the log."""
-        appender = Appender(connection)
-        documents = self._current_documents(connection, appender.head.documents)
-        registry = StoreRegistry(connection, self.known_owners, documents)
-        return Batch(connection, appender, registry, now_ms)
+    @contextmanager
+    def batch(self, now_ms: int) -> "Iterator[Batch]":
+        """One write transaction on the locked log; flushed and committed at the end."""
+        with self.turn:
+            memory, self._memory = self._memory, Memory()
+            with writing(self.engine) as connection:
+                head = read_head(connection, lock=True)
+                if memory.size != head.size:
+                    memory = Memory()
+                appender = Appender(connection, head, memory.chains)
+                documents = self._current_documents(connection, head.documents)
+                registry = StoreRegistry(connection, self.known_owners, documents, memory.chips)
+                batch = Batch(connection, appender, registry, now_ms)
+                yield batch
+                batch.flush()
+            # Only now is it certain that what is remembered is what is stored.
+            memory.keep(appender, registry)
+            self._memory = memory
 
     def _current_documents(self, connection: Connection, position: int) -> Documents:
         """Genesis, policy and epochs; read again only when there are newer ones."""

@@ -5,8 +5,9 @@ durable when the surrounding transaction has committed, and not before; two appe
 on the same head, the second waits; an exception before the commit leaves nothing behind.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
@@ -59,7 +60,7 @@ class Head:
 
 _HEAD = select(head_table).where(head_table.c.id == 1)
 _LOCKED_HEAD = _HEAD.with_for_update()
-_SUBJECTS = select(subject_table).where(
+_SUBJECTS = select(subject_table.c.subject, subject_table.c["count"], subject_table.c.head).where(
     subject_table.c.subject.in_(bindparam("keys", expanding=True))
 )
 _TILE = select(tile_table.c.data).where(
@@ -112,19 +113,32 @@ def upsert(connection: Connection, table: Any, rows: Sequence[dict[str, Any]]) -
     connection.execute(statement, list(rows))
 
 
-class Appender:
-    """Adds entries to the locked log and writes them all with ``flush``."""
+@dataclass(slots=True)
+class _Chain:
+    """One subject's chain while a batch grows it; ``kind`` and ``ident`` only where it is new."""
 
-    def __init__(self, connection: Connection) -> None:
+    subject: bytes
+    count: int
+    head: bytes
+    new: Subject | None = None
+
+
+class Appender:
+    """Adds entries to the locked log and writes them all with ``flush``.
+
+    ``known`` are chains (count, head) that the caller vouches for as of the locked head.
+    """
+
+    def __init__(
+        self, connection: Connection, head: Head, known: Mapping[bytes, tuple[int, bytes]]
+    ) -> None:
         self._connection = connection
-        self.head = read_head(connection, lock=True)
+        self.head = head
+        self._known = known
         self._entries: list[Row] = []
         self._links: list[Row] = []
         self._hashes: list[bytes] = []
-        self._subjects: dict[bytes, dict[str, Any]] = {}
-        self._fresh: set[bytes] = set()
-        self._touched: set[bytes] = set()
-        self._keys: dict[Subject, bytes] = {}
+        self._chains: dict[bytes, _Chain] = {}
         self.received_ms = self.head.received_ms
 
     @property
@@ -132,14 +146,24 @@ class Appender:
         """Entries in the log, those not yet flushed included."""
         return self.head.size + len(self._entries)
 
+    @property
+    def chains(self) -> dict[bytes, tuple[int, bytes]]:
+        """Count and head of every chain that this batch looked at."""
+        return {chain.subject: (chain.count, chain.head) for chain in self._chains.values()}
+
     def prefetch(self, subjects: Iterable[Subject]) -> None:
         """Load many subjects' chains in a few queries."""
-        wanted = [
-            key for key in map(self._key, dict.fromkeys(subjects)) if key not in self._subjects
-        ]
-        for part in chunks(wanted):
-            for row in self._connection.execute(_SUBJECTS, {"keys": part}).mappings():
-                self._subjects[row["subject"]] = dict(row)
+        wanted = []
+        for key in (_key(*subject) for subject in subjects):
+            if key not in self._chains:
+                known = self._known.get(key)
+                if known is None:
+                    wanted.append(key)
+                else:
+                    self._chains[key] = _Chain(key, *known)
+        for part in chunks(list(dict.fromkeys(wanted))):
+            for subject, count, head in self._connection.execute(_SUBJECTS, {"keys": part}):
+                self._chains[subject] = _Chain(subject, count, head)
 
     def add(
         self,
@@ -157,26 +181,15 @@ class Appender:
         index = self.size
         self.prefetch(subjects)
         chains = [self._chain(subject) for subject in subjects]
-        links = tuple(Link(row["subject"], row["count"], row["head"]) for row in chains)
+        links = tuple(Link(chain.subject, chain.count, chain.head) for chain in chains)
         leaf = encode_leaf(kind, received_ms, links, digest)
         hashed = leaf_hash(leaf)
-        for row in chains:
-            self._links.append((row["subject"], row["count"], index))
-            row["count"] += 1
-            row["head"] = hashed
-            self._touched.add(row["subject"])
+        for chain in chains:
+            self._links.append((chain.subject, chain.count, index))
+            chain.count += 1
+            chain.head = hashed
         self._entries.append(
-            (
-                index,
-                kind,
-                received_ms,
-                leaf,
-                hashed,
-                body,
-                content_digest,
-                conflict,
-                detail,
-            )
+            (index, kind, received_ms, leaf, hashed, body, content_digest, conflict, detail)
         )
         self._hashes.append(hashed)
         self.received_ms = received_ms
@@ -189,7 +202,7 @@ class Appender:
         connection, head = self._connection, self.head
         insert_rows(connection, entry_table, _ENTRY_COLUMNS, self._entries)
         insert_rows(connection, link_table, ("subject", "seq", "idx"), self._links)
-        self._flush_subjects()
+        self._flush_chains()
         before = _load_tiles(
             connection, [(tile.level, tile.n) for tile in partial_tiles(head.size)]
         )
@@ -207,44 +220,26 @@ class Appender:
             received_ms=self.received_ms,
         )
 
-    def _flush_subjects(self) -> None:
-        fresh = [self._subjects[key] for key in self._touched if key in self._fresh]
-        changed = [self._subjects[key] for key in self._touched if key not in self._fresh]
-        insert_rows(
-            self._connection,
-            subject_table,
-            _SUBJECT_COLUMNS,
-            [tuple(row[name] for name in _SUBJECT_COLUMNS) for row in fresh],
-        )
-        update_rows(
-            self._connection,
-            subject_table,
-            ("count", "head"),
-            "subject",
-            [(row["count"], row["head"], row["subject"]) for row in changed],
-        )
+    def _flush_chains(self) -> None:
+        fresh, changed = [], []
+        for chain in self._chains.values():
+            if chain.new is not None:
+                kind, ident = chain.new
+                fresh.append((chain.subject, kind.value, ident, chain.count, chain.head))
+            else:
+                changed.append((chain.count, chain.head, chain.subject))
+        insert_rows(self._connection, subject_table, _SUBJECT_COLUMNS, fresh)
+        update_rows(self._connection, subject_table, ("count", "head"), "subject", changed)
 
-    def _key(self, subject: Subject) -> bytes:
-        key = self._keys.get(subject)
-        if key is None:
-            key = self._keys[subject] = subject_key(*subject)
-        return key
+    def _chain(self, subject: Subject) -> _Chain:
+        key = _key(*subject)
+        chain = self._chains.get(key)
+        if chain is None:
+            chain = self._chains[key] = _Chain(key, 0, ZERO_DIGEST, subject)
+        return chain
 
-    def _chain(self, subject: Subject) -> dict[str, Any]:
-        key = self._key(subject)
-        row = self._subjects.get(key)
-        if row is None:
-            kind, ident = subject
-            row = {
-                "subject": key,
-                "kind": kind.value,
-                "ident": ident,
-                "count": 0,
-                "head": ZERO_DIGEST,
-            }
-            self._subjects[key] = row
-            self._fresh.add(key)
-        return row
+
+_key = lru_cache(maxsize=262_144)(subject_key)
 
 
 def _load_tiles(

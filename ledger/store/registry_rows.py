@@ -88,13 +88,19 @@ class StoreRegistry(Registry):
         connection: Connection,
         known_owners: dict[bytes, Owner] | None = None,
         documents: Documents | None = None,
+        known_chips: dict[bytes, Chip] | None = None,
     ) -> None:
-        """Without ``documents`` it has no genesis, policy or epochs: enough for look-ups."""
+        """Without ``documents`` it has no genesis, policy or epochs: enough for look-ups.
+
+        ``known_chips`` are records that the caller vouches for as of this transaction. They are
+        changed in place: where the transaction fails, the caller has to forget them.
+        """
         super().__init__()
         if documents is not None:
             documents.give(self)
         self._connection = connection
         self._known = {} if known_owners is None else known_owners
+        self._known_chips = {} if known_chips is None else known_chips
         self._loaded_chips: dict[bytes, tuple[tuple[Any, ...], tuple[Any, ...]]] = {}
         self._loaded_parties: dict[str, tuple[int, int]] = {}
         self._loaded_licences: dict[str, dict[int, int]] = {}
@@ -135,11 +141,21 @@ class StoreRegistry(Registry):
 
     def load_chips(self, ueids: Iterable[bytes]) -> None:
         """Load many chips in a few queries."""
-        wanted = [ueid for ueid in dict.fromkeys(ueids) if ueid not in self.chips]
+        wanted = []
+        for ueid in dict.fromkeys(ueids):
+            if ueid not in self.chips:
+                known = self._known_chips.get(ueid)
+                if known is None:
+                    wanted.append(ueid)
+                else:
+                    self._take(known)
         for part in chunks(wanted):
             for row in self._connection.execute(_CHIPS, {"keys": part}).mappings():
-                chip = self.chips[row["ueid"]] = chip_from(row)
-                self._loaded_chips[chip.ueid] = _snapshot(chip)
+                self._take(chip_from(row))
+
+    def _take(self, chip: Chip) -> None:
+        self.chips[chip.ueid] = chip
+        self._loaded_chips[chip.ueid] = _snapshot(chip)
 
     def load_owners(self, kids: Iterable[bytes]) -> None:
         """Load the owners of many keys in a few queries."""
