@@ -8,6 +8,7 @@ log. A leaf holds digests only: whoever reads the public log learns no place and
 
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import NamedTuple
 
 from ledger.errors import Reason, Refused
 from ledger.protocol import cbor
@@ -21,8 +22,7 @@ MAX_SUBJECTS = 300
 _LEAF_PREFIX = b"\x00"
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """One subject's place for an entry: its key, the entry's number in it, the leaf before."""
 
     subject: bytes
@@ -58,7 +58,7 @@ def encode_leaf(
             LEAF_VERSION,
             kind,
             received_ms,
-            [[link.subject, link.seq, link.prev] for link in links],
+            [list(link) for link in links],
             statement_digest,
         ]
     )

@@ -6,7 +6,6 @@ would take besides (alg in the unprotected header, unknown crit, other tags, byt
 is refused before a signature is paid for.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -34,8 +33,7 @@ class _Header(NamedTuple):
     typ: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Sign1:
+class Sign1(NamedTuple):
     """A well-formed token. Nothing in it is authentic until ``verify_sign1`` returned.
 
     ``protected`` is the content of the protected byte string as sent: extra labels that the

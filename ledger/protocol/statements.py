@@ -5,10 +5,9 @@ header names the kind, so that a token signed as one kind is never taken for ano
 each kind are listed in ``docs/statements.md``.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, ValidationError
 
@@ -272,8 +271,7 @@ def typ_of(kind: Kind) -> str:
     return f"{_TYP_PREFIX}{kind.value}{_TYP_SUFFIX}"
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A decoded, not yet authenticated statement.
 
     ``token`` are the bytes as they came; ``digest`` is their SHA-256 and stands in the leaf;
