@@ -136,11 +136,17 @@ def writing(engine: Engine) -> Iterator[Connection]:
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """A read transaction: one consistent view of the ledger."""
+    # Each statement of PostgreSQL's usual level sees what was committed before that statement.
+    level = {"isolation_level": "REPEATABLE READ"} if _is_postgresql(engine) else {}
     try:
-        with engine.connect() as connection:
+        with engine.connect().execution_options(**level) as connection:
             yield connection
     except SQLAlchemyError as error:
         raise storage_error(error) from error
+
+
+def _is_postgresql(engine: Engine) -> bool:
+    return engine.dialect.name == "postgresql"
 
 
 def storage_error(error: SQLAlchemyError) -> StorageError | IntegrityError:
