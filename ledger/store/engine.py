@@ -129,7 +129,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
             connection.begin(),
         ):
             yield connection
-    except SQLAlchemyError as error:
+    except _database_errors(engine) as error:
         raise storage_error(error) from error
 
 
@@ -141,15 +141,20 @@ def reading(engine: Engine) -> Iterator[Connection]:
     try:
         with engine.connect().execution_options(**level) as connection:
             yield connection
-    except SQLAlchemyError as error:
+    except _database_errors(engine) as error:
         raise storage_error(error) from error
+
+
+def _database_errors(engine: Engine) -> tuple[type[Exception], ...]:
+    """What a database's faults are raised as: COPY goes past SQLAlchemy, so the driver's too."""
+    return SQLAlchemyError, engine.dialect.loaded_dbapi.Error
 
 
 def _is_postgresql(engine: Engine) -> bool:
     return engine.dialect.name == "postgresql"
 
 
-def storage_error(error: SQLAlchemyError) -> StorageError | IntegrityError:
+def storage_error(error: Exception) -> StorageError | IntegrityError:
     """Our error for a database's: damage is fatal, everything else may be retried."""
     words = _first_line(error)
     if "malformed" in words or "not a database" in words:
@@ -157,7 +162,7 @@ def storage_error(error: SQLAlchemyError) -> StorageError | IntegrityError:
     return StorageError(words)
 
 
-def _first_line(error: SQLAlchemyError) -> str:
+def _first_line(error: Exception) -> str:
     cause: object = error.orig if isinstance(error, DBAPIError) else error
     return (str(cause).splitlines() or [""])[0][:200]
 
