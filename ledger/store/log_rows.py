@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ledger.errors import IntegrityError
+from ledger.errors import IntegrityError, Refused
 from ledger.log.chain import Link, encode_leaf, leaf_hash
 from ledger.log.merkle import CompactRange
 from ledger.log.tiles import grow, partial_tiles
@@ -73,8 +73,11 @@ def read_head(connection: Connection, *, lock: bool = False) -> Head:
     row = connection.execute(_LOCKED_HEAD if lock else _HEAD).mappings().first()
     if row is None:
         raise IntegrityError("the ledger has no head row; run the migrations")
-    frontier = CompactRange.decode(row["frontier"])
-    published = CompactRange.decode(row["published_frontier"])
+    try:
+        frontier = CompactRange.decode(row["frontier"])
+        published = CompactRange.decode(row["published_frontier"])
+    except Refused as error:
+        raise IntegrityError(f"the head row's compact range is damaged: {error}") from error
     if (frontier.size, published.size) != (row["size"], row["published_size"]):
         raise IntegrityError("the head row contradicts its own compact range")
     return Head(
