@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 from ledger.errors import ConfigurationError
@@ -16,13 +17,18 @@ POLL_S = 0.02
 
 
 class Service:
-    """A running service: its address, and whether it still runs."""
+    """A service that has been started; ``url`` waits until it answers."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", ready: Path, log: Path) -> None:
         self._process = process
+        self._ready = ready
         self._log = log
-        self.url = url
         self.pid = process.pid
+
+    @cached_property
+    def url(self) -> str:
+        """Its address; ConfigurationError with its last words if it does not start."""
+        return _await(self._process, self._ready, self._log)
 
     def failure(self) -> str | None:
         """The last line of its log if it has ended by itself, else None."""
@@ -52,7 +58,7 @@ def service(database: Path, log: Path, *options: str) -> Iterator[Service]:
             start_new_session=True,
         )
     try:
-        yield Service(process, _await(process, ready, log), log)
+        yield Service(process, ready, log)
     finally:
         _stop(process)
         ready.unlink(missing_ok=True)

@@ -64,14 +64,16 @@ def _run(
 ) -> "Done":
     """The run, with a service of its own; where that fails, its last words are the error."""
     from api.cli.child import service
-    from api.cli.running import run_scenario
-    from api.client import Client, ClientError
     from ledger.service.keys import write_keys
 
     number = scenario.seed if seed is None else seed
     write_keys(folder.keys, _key_seed(number, "ledger"), _key_seed(number, "verifier"))
     options = ("--clock", "simulated", "--log-level", "warning")
     with service(folder.database, folder.log, *options) as running:
+        # Imported while the service starts.
+        from api.cli.running import run_scenario
+        from api.client import Client, ClientError
+
         try:
             with Client(running.url) as client:
                 return run_scenario(scenario, client, devices=devices, days=days, seed=seed)

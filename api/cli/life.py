@@ -1,7 +1,9 @@
 """A chip's history as people read it: heartbeats that say the same in one line.
 
-A line ends where the chip says something new: another place, another firmware, a conflict, or
-nothing for a day. Claims are read from the words in which the ledger tells them.
+A line ends where the chip says something new (another place, another firmware, nothing for a day)
+and where something else happens to it. Heartbeats that are on record as conflicts have a line of
+their own beside it, for a copied key speaks in turn with the chip. Claims are read from the words
+in which the ledger tells them.
 """
 
 import re
@@ -20,7 +22,7 @@ EARTH_RADIUS_KM = 6371.0
 
 _PLACE = r"(?P<lat>[\d.]+)° (?P<ns>[NS]), (?P<lon>[\d.]+)° (?P<ew>[EW])"
 _CLAIM = re.compile(rf"claims {_PLACE} ± \d+ m, firmware (?P<firmware>.+), boot (?P<boot>\d+)$")
-_SITE = re.compile(rf"installed at (?P<site>[^,]+), (?P<country>[A-Z]{{2}}) \({_PLACE}\)")
+_SITE = re.compile(rf"installed at (?P<site>.+), (?P<country>[A-Z]{{2}}) \({_PLACE}\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +72,10 @@ class Line:
             return str(self.item["meaning"])
         first, last = self.boots
         boots = f"boot {first}" if first == last else f"boots {first} to {last}"
+        reason = self.item["reason"]
+        what = f" on record as evidence, without effect ({reason})" if reason else ""
         return (
-            f"{self.count:,} heartbeats, to {moment(self.last['received_ms'])}, claiming "
+            f"{self.count:,} heartbeats{what}, to {moment(self.last['received_ms'])}, claiming "
             f"{self.claim.place}{self._from_site()}, firmware {self.claim.firmware}, {boots}"
         )
 
@@ -85,22 +89,23 @@ class Line:
 
 
 def lines(items: Iterable[dict[str, Any]]) -> Iterator[Line]:
-    """Lines of a history, in its order."""
+    """Lines of a history, in order of their first entries."""
     site: Place | None = None
-    line: Line | None = None
+    under_way: dict[str | None, Line] = {}
     for item in items:
-        claim = _claim(item)
+        reason, claim = item["reason"], _claim(item)
+        line = under_way.get(reason)
         if line is not None and claim is not None and _goes_on(line, item, claim):
             line.last, line.count = item, line.count + 1
             line.boots = (line.boots[0], claim.boot)
             continue
-        if line is not None:
-            yield line
+        if line is not None or claim is None:
+            yield from under_way.values()
+            under_way = {}
         site = _site(item) or site
         boots = (0, 0) if claim is None else (claim.boot, claim.boot)
-        line = Line(item, item, 1, claim, boots, site)
-    if line is not None:
-        yield line
+        under_way[reason] = Line(item, item, 1, claim, boots, site)
+    yield from under_way.values()
 
 
 def _goes_on(line: Line, item: dict[str, Any], claim: Claim) -> bool:
@@ -113,8 +118,8 @@ def _goes_on(line: Line, item: dict[str, Any], claim: Claim) -> bool:
 
 
 def _claim(item: dict[str, Any]) -> Claim | None:
-    """The claim of a heartbeat without conflict."""
-    if item["kind"] != "heartbeat" or item["reason"]:
+    """The claim of a heartbeat, also of one that is on record as a conflict."""
+    if item["kind"] not in ("heartbeat", "conflict"):
         return None
     found = _CLAIM.search(item["meaning"])
     return found and Claim(_place(found), found["firmware"], int(found["boot"]))

@@ -50,6 +50,17 @@ def print_json_items(items: Iterable[dict[str, Any]], limit: int | None) -> None
     write(f'\n], "more": {json.dumps(more)}}}\n')
 
 
+def draw(screen: "Console", what: Any) -> None:
+    """Print a table; into a pipe without the blanks that fill its last column."""
+    if screen.is_terminal:
+        screen.print(what)
+        return
+    with screen.capture() as drawn:
+        screen.print(what)
+    lines = (line.rstrip() for line in drawn.get().splitlines())
+    screen.print("\n".join(lines), soft_wrap=True)
+
+
 def notice(text: str) -> None:
     """A line for people, on stderr."""
     sys.stderr.write(text + "\n")

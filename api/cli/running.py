@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from api.cli import output
+from device_sim.report import build_report
+from device_sim.run import run
 
 if TYPE_CHECKING:
     from api.client import Client
@@ -35,9 +37,6 @@ def run_scenario(
     speedup: float = 1.0,
 ) -> Done:
     """Run it on the ledger behind ``client``; progress goes to stderr."""
-    from device_sim.report import build_report
-    from device_sim.run import run
-
     with output.progress() as display:
         task = display.add_task(f"scenario {scenario.name}", total=None)
 

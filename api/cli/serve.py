@@ -121,7 +121,7 @@ def serve(
 
     logs.configure(level=log_level.value, form=log_format.value)
     logging.getLogger("alembic").setLevel(logging.WARNING)  # a migration is no news to anybody
-    with _workers(workers) as executor:
+    with signature_workers(workers) as executor:
         node = Node.open(NodeSettings(name, keys, time, kid, executor))
         try:
             server = Server(node, host=host, port=port)
@@ -196,7 +196,8 @@ def parse_time(text: str) -> int:
 
 
 @contextlib.contextmanager
-def _workers(count: int) -> Iterator[Executor | None]:
+def signature_workers(count: int) -> Iterator[Executor | None]:
+    """A pool of ``count`` processes; None for none."""
     if not count:
         yield None
         return
@@ -204,15 +205,28 @@ def _workers(count: int) -> Iterator[Executor | None]:
     from concurrent.futures import ProcessPoolExecutor
 
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, context, initializer=_ignore_interrupt) as executor:
+    with ProcessPoolExecutor(count, context, initializer=_prepare_worker) as executor:
         yield executor
 
 
-def _ignore_interrupt() -> None:
-    """A worker ends with its pool, not by the terminal's Ctrl-C."""
+def _prepare_worker() -> None:
+    """A worker ends with its pool: not by the terminal's Ctrl-C, but when its parent is gone.
+
+    A pool's workers hold both ends of their queue, so they would wait for ever on a parent that
+    was killed.
+    """
+    import multiprocessing
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _watch_input(server: "Server") -> None:

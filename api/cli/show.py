@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Any
 
 from api.cli.life import Line
-from api.cli.output import console, moment, notice, number
+from api.cli.output import console, draw, moment, notice, number
 
 STATE_STYLES = {"held": "bold red", "revoked": "bold red", "active": "green"}
 ACTION_STYLES = {"hold": "bold red", "revoke": "bold red", "release": "green"}
@@ -21,7 +21,7 @@ def devices(found: Iterable[dict[str, Any]], limit: int | None) -> None:
     if not items:
         screen.print("no chip fits")
     elif screen.width >= WIDE:
-        _print(screen, _device_table(items))
+        draw(screen, _device_table(items))
     else:
         for item in items:
             screen.print(item["ueid"], item["model"], _state(item), sep="  ")
@@ -71,7 +71,7 @@ def life(found: Iterable[Line], limit: int | None) -> None:
     table = _table("entry", "received (UTC)", *who, "what it says")
     for line in items:
         table.add_row(*_life_row(line, wide))
-    _print(screen, table)
+    draw(screen, table)
     _count(len(items), "lines", more)
 
 
@@ -152,17 +152,6 @@ def _first(found: Iterable[Any], limit: int | None) -> tuple[list[Any], bool]:
     rest = iter(found)
     items = list(rest if limit is None else islice(rest, limit))
     return items, limit is not None and next(rest, None) is not None
-
-
-def _print(screen: Any, table: Any) -> None:
-    """Draw a table; into a pipe without the blanks that fill its last column."""
-    if screen.is_terminal:
-        screen.print(table)
-        return
-    with screen.capture() as drawn:
-        screen.print(table)
-    lines = (line.rstrip() for line in drawn.get().splitlines())
-    screen.print("\n".join(lines), soft_wrap=True)
 
 
 def _indented(screen: Any, text: Any) -> None:

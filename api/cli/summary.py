@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from api.cli.output import console, moment, number, span
+from api.cli.output import console, draw, moment, number, span
 
 MS_PER_HOUR = 3_600_000
 
@@ -18,12 +18,12 @@ def show(report: Mapping[str, Any]) -> None:
         ("chips", _chips(report)),
         ("heartbeats", _heartbeats(report["heartbeats"])),
         ("decisions", _decisions(report["decisions"])),
-        *(("  by rule", words) for words in _rules(report["decisions"])),
+        *_rules(report["decisions"]),
     ):
         _fact(screen, label, words)
     screen.print()
     if report["incidents"]:
-        screen.print(_incidents(report["incidents"]))
+        draw(screen, _incidents(report["incidents"]))
         screen.print()
     _verdict(screen, report)
     for problem in report["problems"]:
@@ -66,8 +66,9 @@ def _decisions(decisions: Mapping[str, Any]) -> str:
     return f"{number(decisions['total'])}: {_counted(decisions['by_action'])}"
 
 
-def _rules(decisions: Mapping[str, Any]) -> list[str]:
-    return [f"{action}: {_counted(rules)}" for action, rules in decisions["by_rule"].items()]
+def _rules(decisions: Mapping[str, Any]) -> list[tuple[str, str]]:
+    by_rule: Mapping[str, Mapping[str, int]] = decisions["by_rule"]
+    return [(f"  {action} by rule", _counted(rules)) for action, rules in by_rule.items()]
 
 
 def _incidents(rows: list[Mapping[str, Any]]) -> Any:
@@ -145,7 +146,7 @@ def _fact(screen: Any, label: str, words: str, style: str = "bold") -> None:
     row.add_column(width=_LABEL, no_wrap=True)
     row.add_column()
     row.add_row(Text(label, style), Text(words))
-    screen.print(row)
+    draw(screen, row)
 
 
 def _line(screen: Any, words: str) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from api.cli.child import service
 from ledger.errors import ConfigurationError
-from tests.cli.harness import Program, Story, finish, start
+from tests.cli.harness import Program, Story, environment, finish, start
 
 TIMEOUT_S = 60.0
 EVERYWHERE = "0.0.0.0"  # noqa: S104 (to be refused, and to be allowed for a moment)
@@ -129,7 +130,35 @@ def test_authority_allows_other_addresses_than_loopback(tmp_path: Path) -> None:
     assert finish(process).code == 0
 
 
-def test_worker_processes_end_with_the_service(tmp_path: Path) -> None:
+WORKER = """
+import os, sys
+from api.cli.serve import signature_workers
+if __name__ == "__main__":
+    with signature_workers(1) as executor:
+        print(executor.submit(os.getpid).result(), flush=True)
+        sys.stdin.read()
+"""
+
+
+def test_worker_process_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "parent.py").write_text(WORKER)
+    parent = subprocess.Popen(
+        [sys.executable, "parent.py"],
+        cwd=tmp_path,
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert parent.stdout is not None
+    worker = int(parent.stdout.readline())
+    parent.kill()
+    parent.communicate()
+    assert wait_for_end(worker)
+
+
+def test_service_with_workers_stops_in_order(tmp_path: Path) -> None:
     with serving(tmp_path, "--workers", "1") as (process, _):
         process.terminate()
         assert finish(process).code == 0
@@ -149,15 +178,19 @@ def test_service_of_the_demo_that_does_not_start_gives_its_last_words(tmp_path: 
     (tmp_path / "x.db").write_bytes(b"SQLite format 3\x00" + bytes(range(256)) * 40)
     with (
         pytest.raises(ConfigurationError, match=r"did not start: .*x\.db"),
-        service(tmp_path / "x.db", tmp_path / "log"),
+        service(tmp_path / "x.db", tmp_path / "log") as running,
     ):
-        pass
+        running.url  # noqa: B018 (waits for it)
 
 
 def test_service_of_the_demo_ends_when_the_block_fails(tmp_path: Path) -> None:
-    with (
-        pytest.raises(KeyboardInterrupt),
-        service(tmp_path / "x.db", tmp_path / "log", "--clock", "simulated") as running,
-    ):
-        raise KeyboardInterrupt
-    assert wait_for_end(running.pid)
+    def interrupted() -> None:
+        with service(tmp_path / "x.db", tmp_path / "log", "--clock", "simulated") as running:
+            pids.append(running.pid)
+            assert running.url
+            raise KeyboardInterrupt
+
+    pids: list[int] = []
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert wait_for_end(pids[0])
