@@ -138,20 +138,18 @@ def verify_bucket(data: bytes, number: int, bucket_bits: int) -> None:
         raise _invalid("a row's count is at least 1", "bucket")
 
 
-def find(data: bytes | bytearray, subject: bytes) -> tuple[int, bool]:
+def find(data: bytes, subject: bytes) -> tuple[int, bool]:
     """Offset where the subject's row stands or would stand in a bucket, and whether it does."""
     low, high = 0, len(data) // ROW_SIZE
     while low < high:
         middle = (low + high) // 2
         at = middle * ROW_SIZE
-        key = data[at : at + HASH_SIZE]
-        if key == subject:
-            return at, True
-        if key < subject:
+        if data[at : at + HASH_SIZE] < subject:
             low = middle + 1
         else:
             high = middle
-    return low * ROW_SIZE, False
+    at = low * ROW_SIZE
+    return at, data[at : at + HASH_SIZE] == subject
 
 
 def verify_subject(

@@ -4,6 +4,7 @@ The two share no hashing code on purpose: `rebuild` is the second path to what `
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from itertools import groupby
 from typing import NamedTuple
@@ -23,13 +24,16 @@ from ledger.log.headsmap import (
     require_bucket_bits,
     top_bits,
 )
-from ledger.log.merkle import HASH_SIZE, leaf_hash, node_hash, split_hashes
+from ledger.log.merkle import HASH_SIZE, node_hash
 from ledger.log.tiles import TILE_WIDTH, GetTiles, Tile
 
 Changes = Mapping[bytes, tuple[int, bytes]]
 """By subject key: how many entries it has now, and the leaf hash of the newest."""
 TileKey = tuple[int, int]
 """(tile level, index)."""
+
+TILES_REMEMBERED = 1_024
+"""Tiles whose roots are kept, 8 KiB each: all of a map of 2**16 buckets, before and after."""
 
 
 class MapUpdate(NamedTuple):
@@ -148,35 +152,25 @@ def _grouped(changes: Changes, bucket_bits: int) -> dict[int, list[bytes]]:
 
 
 def _merged(number: int, content: bytes, rows: Sequence[bytes]) -> bytes:
-    """A bucket with ``rows`` put in; existing rows are overwritten in place, new ones spliced."""
+    """A bucket with ascending ``rows`` put in: over the row of the same subject, or between."""
     if len(content) % ROW_SIZE:
         raise IntegrityError(f"bucket {number} of the heads map is not whole rows")
-    changed = bytearray(content)
-    added: list[tuple[int, bytes]] = []
+    parts, start = [], 0
     for row in rows:
         at, present = find(content, row[:HASH_SIZE])
-        if not present:
-            added.append((at, row))
-            continue
-        old = content[at : at + ROW_SIZE]
-        # Same key, so this compares the counts; equal counts must mean the same head.
-        if old[:COUNT_END] >= row[:COUNT_END] and old != row:
-            raise IntegrityError(f"a subject in bucket {number} would lose entries")
-        changed[at : at + ROW_SIZE] = row
-    return _spliced(bytes(changed), added)
-
-
-def _spliced(content: bytes, added: Iterable[tuple[int, bytes]]) -> bytes:
-    """``content`` with rows put in at ascending offsets, which count in ``content``."""
-    parts, start = [], 0
-    for at, row in added:
         parts += [content[start:at], row]
         start = at
+        if present:
+            start += ROW_SIZE
+            old = content[at:start]
+            # The keys are equal, so this compares counts; equal counts must mean equal heads.
+            if old[:COUNT_END] >= row[:COUNT_END] and old != row:
+                raise IntegrityError(f"a subject in bucket {number} would lose entries")
     return b"".join([*parts, content[start:]])
 
 
 def _leaves(buckets: Mapping[int, bytes]) -> dict[int, bytes]:
-    return {number: leaf_hash(content) for number, content in buckets.items()}
+    return {n: sha256(b"\x00" + content).digest() for n, content in buckets.items()}
 
 
 def _rehashed(
@@ -195,9 +189,8 @@ def _rehashed(
             content = new[at : at + width * HASH_SIZE]
             if content != old[at : at + width * HASH_SIZE]:
                 changed[tile.level, tile.n] = content
-        numbers = [tile.n for tile in tiles]
-        before = dict(zip(numbers, _subtree_roots(old, width), strict=True))
-        after = dict(zip(numbers, _subtree_roots(new, width), strict=True))
+        before = _tile_roots(tiles, old)
+        after = _tile_roots(tiles, new)
     return changed, after[0], before[0]
 
 
@@ -228,18 +221,27 @@ def _patched(
     return bytes(row)
 
 
-def _subtree_roots(row: bytes, width: int) -> list[bytes]:
-    """Roots over each ``width`` (a power of two) of concatenated hashes.
+def _tile_roots(tiles: Sequence[Tile], row: bytes) -> dict[int, bytes]:
+    step = tiles[0].width * HASH_SIZE
+    return {
+        tile.n: _tile_root(row[at : at + step])
+        for tile, at in zip(tiles, range(0, len(row), step), strict=True)
+    }
 
-    Works on whole levels of all tiles at once: one hash, one slice and no object for each node.
+
+@lru_cache(maxsize=TILES_REMEMBERED)
+def _tile_root(row: bytes) -> bytes:
+    """Root over 2**n concatenated hashes, level by level without an object for each node.
+
+    Remembered by content: the tiles that one update leaves are those that the next one has to
+    check, and with their roots known the check is free.
     """
     pair = 2 * HASH_SIZE
-    while width > 1:
+    while len(row) > HASH_SIZE:
         row = b"".join(
             [sha256(b"\x01" + row[at : at + pair]).digest() for at in range(0, len(row), pair)]
         )
-        width //= 2
-    return list(split_hashes(row))
+    return row
 
 
 def _tiles_of(level: int, nodes: Mapping[int, bytes], bucket_bits: int) -> dict[TileKey, bytes]:

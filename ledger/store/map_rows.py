@@ -51,6 +51,7 @@ class MapRows:
 
     def _select(self, table: str, where: str, numbers: Sequence[int]) -> list[tuple[int, bytes]]:
         # All numbers travel as one parameter; a list of thousands would be compiled every time.
+        wanted: list[int] | str
         if self._connection.dialect.name == "postgresql":
             chosen, wanted = "= ANY(%s::bigint[])", list(numbers)
         else:
