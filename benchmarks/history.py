@@ -29,7 +29,9 @@ def run(*, quick: bool) -> list[Figure]:
             ServerProcess(opener(folder, real_clock=False, workers=0)) as server,
             Client(server.url) as client,
         ):
-            first = median(_timed(lambda: next(client.history(ueid, page=100)))[0] for _ in range(9))
+            first = median(
+                _timed(lambda: next(client.history(ueid, page=100)))[0] for _ in range(9)
+            )
             rounds = [_timed(lambda: list(client.history(ueid, page=PAGE))) for _ in range(3)]
     entries = len(rounds[0][1])
     assert entries >= HOURS

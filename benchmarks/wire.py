@@ -8,7 +8,9 @@ from collections import Counter
 from urllib.parse import urlsplit
 
 
-def post_all(url: str, path: str, media: str, bodies: list[bytes], connections: int) -> Counter[int]:
+def post_all(
+    url: str, path: str, media: str, bodies: list[bytes], connections: int
+) -> Counter[int]:
     """POST every body, ``connections`` at a time; returns how often each status came back."""
     parts = urlsplit(url)
     requests = [_request(parts.netloc, path, media, body) for body in bodies]
@@ -33,9 +35,7 @@ async def _run(host: str, port: int, requests: list[bytes], connections: int) ->
             writer.write(request)
             await writer.drain()
             head = await reader.readuntil(b"\r\n\r\n")
-            fields = dict(
-                line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if line
-            )
+            fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if line)
             await reader.readexactly(int(fields[b"content-length"]))
             statuses[int(head.split(b" ", 2)[1])] += 1
         writer.close()
