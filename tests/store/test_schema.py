@@ -1,0 +1,96 @@
+"""Migrations: from nothing, twice, and never into a database that is not ours."""
+
+import subprocess
+import sys
+
+import pytest
+from alembic import command
+from sqlalchemy import Engine, inspect, text
+
+from ledger.errors import ConfigurationError
+from ledger.store import schema
+from ledger.store.engine import reading, writing
+from ledger.store.log_rows import read_head
+from ledger.store.schema import migrate, migration_config, require_current
+from tests.store.rows import TABLES, append, dump, items
+
+
+def test_migrating_an_empty_database_makes_every_table_and_one_head(empty_engine: Engine) -> None:
+    migrate(empty_engine)
+    require_current(empty_engine)
+    assert set(TABLES) <= set(inspect(empty_engine).get_table_names())
+    with reading(empty_engine) as connection:
+        head = read_head(connection)
+    assert (head.size, head.published_size, head.verifier_position, head.documents) == (0, 0, 0, 0)
+
+
+def test_migrating_twice_changes_nothing(engine: Engine) -> None:
+    append(engine, items(5))
+    before = dump(engine)
+    migrate(engine)
+    assert dump(engine) == before
+
+
+def test_database_with_foreign_tables_is_refused_and_left_alone(empty_engine: Engine) -> None:
+    with writing(empty_engine) as connection:
+        connection.execute(text("CREATE TABLE customers (id INTEGER PRIMARY KEY)"))
+    with pytest.raises(ConfigurationError, match="other tables"):
+        migrate(empty_engine)
+    with pytest.raises(ConfigurationError, match="holds no ledger"):
+        require_current(empty_engine)
+    assert inspect(empty_engine).get_table_names() == ["customers"]
+
+
+def test_newer_schema_is_refused(engine: Engine) -> None:
+    with writing(engine) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(ConfigurationError, match="newer than this program"):
+        migrate(engine)
+    with pytest.raises(ConfigurationError, match="has schema 9999"):
+        require_current(engine)
+
+
+def test_failed_migration_leaves_an_empty_database(
+    empty_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("killed")
+
+    monkeypatch.setattr(schema, "_empty_head", fail)
+    with pytest.raises(RuntimeError, match="killed"):
+        migrate(empty_engine)
+    assert inspect(empty_engine).get_table_names() == []
+    monkeypatch.undo()
+    migrate(empty_engine)
+
+
+def test_going_back_to_nothing_and_forth_again(engine: Engine) -> None:
+    with writing(engine) as connection:
+        command.downgrade(migration_config(connection), "base")
+    assert inspect(engine).get_table_names() == ["alembic_version"]
+    migrate(engine)
+    require_current(engine)
+
+
+COMPARE = """
+import sys
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlmodel import SQLModel
+import ledger.service.node  # brings in every table that the program uses
+from ledger.store.engine import open_engine, reading
+from ledger.store.schema import migrate
+engine = open_engine(sys.argv[1])
+migrate(engine)
+with reading(engine) as connection:
+    context = MigrationContext.configure(connection, opts={"compare_type": True})
+    print(compare_metadata(context, SQLModel.metadata))
+"""
+
+
+def test_models_and_migrations_describe_the_same_tables(database: str) -> None:
+    """In a process of its own: other tests may have imported tables that are not in use yet."""
+    done = subprocess.run(
+        [sys.executable, "-c", COMPARE, database], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
