@@ -175,7 +175,8 @@ class WriterLock:
         url = database_url(database)
         if url.get_backend_name() != "sqlite":
             return
-        path = f"{url.database}.lock"
+        # Beside the file itself, or it could be opened once more by the name of a link.
+        path = f"{os.path.realpath(url.database or '')}.lock"
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
