@@ -5,7 +5,7 @@
 
 from collections.abc import Callable
 
-from device_sim.device import DEBUG_ENABLED, SimulatedChip
+from device_sim.device import DEBUG_ENABLED, Memory, SimulatedChip
 from device_sim.fleet import unknown_firmware
 from device_sim.moves import carry, install, transfer
 from device_sim.stage import Stage
@@ -111,16 +111,14 @@ def debug(stage: Stage) -> None:
 def rollback(stage: Stage) -> None:
     """Its state is saved, and put back some days later."""
     world = stage.world
-    saved: dict[bytes, SimulatedChip] = {}
+    saved: list[Memory] = []
 
     def save(_at_ms: int) -> None:
-        for chip in stage.chips:
-            if chip.site is not None:
-                saved[chip.ueid] = chip.copy_to(chip.site)
+        saved.extend(chip.snapshot() for chip in stage.chips)
 
     def restore(_at_ms: int) -> None:
-        for chip in stage.chips:
-            chip.memory = saved[chip.ueid].memory
+        for chip, memory in zip(stage.chips, saved, strict=True):
+            chip.memory = memory
 
     stage.record()
     world.at(stage.day - stage.incident.back_days, save)

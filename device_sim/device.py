@@ -1,6 +1,5 @@
 """The simulated accelerator: what it is, what it remembers, and the heartbeats it makes."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from math import cos, radians
@@ -52,7 +51,7 @@ class Identity:
     seed: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Memory:
     """What a snapshot of the chip contains: everything that the next heartbeat builds on."""
 
@@ -93,9 +92,14 @@ class SimulatedChip:
 
     def boot(self, now_s: int) -> None:
         """Start anew: boot count up by one, a boot seed of its own, uptime from 0."""
-        count = self.memory.boot_count + 1
-        seed = derive(self.identity.seed, f"boot/{count}/{now_s}")
-        self.memory = replace(self.memory, boot_count=count, boot_seed=seed, booted_s=now_s)
+        memory = self.memory
+        memory.boot_count += 1
+        memory.boot_seed = derive(self.identity.seed, f"boot/{memory.boot_count}/{now_s}")
+        memory.booted_s = now_s
+
+    def snapshot(self) -> Memory:
+        """A copy of what it remembers."""
+        return replace(self.memory)
 
     def place(self, site: Site, now_s: int) -> None:
         """Put it into a rack and switch it on."""
@@ -106,7 +110,7 @@ class SimulatedChip:
     def copy_to(self, site: Site) -> "SimulatedChip":
         """A second device with this chip's key and state, in another rack."""
         other = SimulatedChip(self.identity, self.firmware, copy=f"/copy@{site.id}")
-        other.memory = self.memory
+        other.memory = self.snapshot()
         other.site = site
         other.powered = True
         return other
@@ -139,17 +143,17 @@ class SimulatedChip:
             lease=memory.lease,
         )
         token = st.sign(body, self.key)
-        self.memory = replace(memory, counter=body.counter, previous=self.key.signed)
+        memory.counter, memory.previous = body.counter, self.key.signed
         return token
 
     def take(self, result: ResultView) -> None:
         """Remember the lease and the directive that came back."""
         lease, directive = result.lease, result.directive
         if lease is not None:
-            self.memory = replace(self.memory, lease=lease.id, lease_until_ms=lease.until_ms)
+            self.memory.lease, self.memory.lease_until_ms = lease.id, lease.until_ms
         if directive is not None:
-            seen = (directive.sequence, directive.digest)
-            self.memory = replace(self.memory, directive=seen, action=directive.action)
+            self.memory.directive = (directive.sequence, directive.digest)
+            self.memory.action = directive.action
 
     def _fix(self, iat: int, accuracy_m: float, scatter_m: float) -> Location:
         """What its receiver shows: the claimed or true place, scattered by some metres."""
@@ -163,6 +167,3 @@ class SimulatedChip:
         longitude = (longitude + 180.0) % 360.0 - 180.0
         return Location(round(latitude, 6), round(longitude, 6), accuracy_m, iat)
 
-
-Repair = Callable[[SimulatedChip], None]
-"""Something done to one chip."""
