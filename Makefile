@@ -57,6 +57,7 @@ bench-quick: $(VENV)/.ready-test ## run short benchmarks
 
 docs: $(VENV)/.ready-demo ## regenerate the pages made from the code
 	$(PY) -m api.reference docs/reasons.md
+	$(PY) -m api.cli.reference docs/cli.md
 
 constraints: $(VENV)/.ready-uv ## pin the newest fitting versions in constraints.txt
 	$(BIN)/uv pip compile --universal --python-version 3.11 --all-extras \

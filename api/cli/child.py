@@ -31,8 +31,11 @@ class Service:
         return _await(self._process, self._ready, self._log)
 
     def failure(self) -> str | None:
-        """The last line of its log if it has ended by itself, else None."""
-        return None if self._process.poll() is None else last_line(self._log)
+        """Why it has ended, in a line, if it has: the signal, or what its log says last."""
+        code = self._process.poll()
+        if code is None:
+            return None
+        return last_line(self._log) if code >= 0 else f"it was ended by signal {-code}"
 
 
 @contextlib.contextmanager

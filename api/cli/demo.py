@@ -52,7 +52,7 @@ def demo(
         output.print_json(done.report)
         return
     summary.show(done.report)
-    _what_next(folder, summary.example(done.report))
+    _what_next(folder, done.example)
 
 
 def _run(

@@ -5,20 +5,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from api.cli import output
-from device_sim.report import build_report
+from device_sim.report import build_report, chip_deeds
 from device_sim.run import run
 
 if TYPE_CHECKING:
     from api.client import Client
     from device_sim.scenario import Scenario
-    from device_sim.tally import Progress
+    from device_sim.tally import Progress, RunResult
+
+TELLING = ("smuggle", "transship", "clone")
+CAUGHT = ("held", "revoked")
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A finished run's report, JSON-ready."""
+    """A finished run's report, JSON-ready, and a chip worth a look (its UEID in hex)."""
 
     report: dict[str, Any]
+    example: str | None
 
     def write(self, path: Path) -> None:
         """Write the report to a file."""
@@ -53,4 +57,14 @@ def run_scenario(
             seed=seed,
             speedup=speedup,
         )
-    return Done(build_report(result, client))
+    return Done(build_report(result, client), _example(result, client))
+
+
+def _example(result: "RunResult", client: "Client") -> str | None:
+    """A diverted chip that was caught, by the kind whose history says most."""
+    deeds = list(chip_deeds(result))
+    for kind in TELLING:
+        for deed in deeds:
+            if deed.kind == kind and client.device(deed.ueid)["state"] in CAUGHT:
+                return deed.ueid
+    return None

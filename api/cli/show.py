@@ -11,17 +11,18 @@ STATE_STYLES = {"held": "bold red", "revoked": "bold red", "active": "green"}
 ACTION_STYLES = {"hold": "bold red", "revoke": "bold red", "release": "green"}
 INDENT = 4
 WIDE = 110
-"""Columns from which on a passport fits into one row."""
+"""Columns from which on kind and signer of an entry have a column each."""
 
 
 def devices(found: Iterable[dict[str, Any]], limit: int | None) -> None:
     """One row a chip; on a narrow screen a line with its number and one below it."""
     items, more = _first(found, limit)
     screen = console()
+    table = _device_table(items)
     if not items:
         screen.print("no chip fits")
-    elif screen.width >= WIDE:
-        draw(screen, _device_table(items))
+    elif screen.measure(table).maximum <= screen.width:
+        draw(screen, table)
     else:
         for item in items:
             screen.print(item["ueid"], item["model"], _state(item), sep="  ")

@@ -30,15 +30,6 @@ def show(report: Mapping[str, Any]) -> None:
         screen.print(f"unexpected: {problem}", style="yellow")
 
 
-def example(report: Mapping[str, Any]) -> str | None:
-    """The chip to look at first: a diverted one that was caught, if there is one."""
-    examples = report["examples"]
-    for item in examples:
-        if item["what"] == "a diversion caught":
-            return str(item["ueid"])
-    return str(examples[0]["ueid"]) if examples else None
-
-
 def _heading(report: Mapping[str, Any]) -> str:
     scenario = report["scenario"]
     begin = moment(scenario["start_ms"])[:10]

@@ -1,0 +1,142 @@
+"""The program as a whole: help, version, how it ends."""
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from api.cli import program as program_module
+from api.cli.program import run
+from ledger.errors import IntegrityError, Reason, Refused
+from tests.cli.harness import COMMAND, Program, Story, environment, finish, start
+
+HELP_SECONDS = 0.5
+COMMANDS = ("demo", "devices", "history", "decisions", "check", "serve", "fleet")
+
+
+def test_help_explains_the_five_words_and_lists_every_command(program: Program) -> None:
+    done = program("--help")
+    assert (done.code, done.err) == (0, "")
+    for word in ("chip ", "heartbeat ", "ledger ", "verdict ", "hold ", *COMMANDS):
+        assert f"\n    {word}" in done.out or f"\n  {word}" in done.out
+    assert "--debug" not in done.out
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "fleet run", "fleet validate"])
+def test_every_command_has_help_whose_summary_is_not_cut(program: Program, command: str) -> None:
+    done = program(*command.split(), "--help")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith(f"Usage: chip-passport {command} ")
+    assert "..." not in done.out.replace("COMMAND [ARGS]...", "")
+
+
+def test_help_does_not_load_what_commands_need(tmp_path: Path) -> None:
+    script = (
+        "import sys\nfrom api.cli.program import run\nrun(['--help'])\n"
+        "heavy = {'sqlalchemy', 'rich', 'fastapi', 'httpx', 'shapely', 'numpy', 'pydantic'}\n"
+        "print('loaded:', sorted(heavy & set(sys.modules)))"
+    )
+    command = [*COMMAND[:1], "-c", script]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.endswith("loaded: []\n")
+
+
+def test_help_is_there_at_once(tmp_path: Path) -> None:
+    finish(start("--help", cwd=tmp_path))  # the first start of all compiles
+    times = []
+    for _ in range(5):
+        began = time.monotonic()
+        assert finish(start("--help", cwd=tmp_path)).code == 0
+        times.append(time.monotonic() - began)
+        if times[-1] < HELP_SECONDS:
+            return
+    pytest.fail(f"--help took {min(times):.2f} s at best")
+
+
+def test_version_is_one_line(program: Program) -> None:
+    done = program("--version")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("chip-passport ")
+
+
+@pytest.mark.parametrize("words", [[], ["fleet"]])
+def test_nothing_to_do_shows_the_help_and_exits_2(program: Program, words: list[str]) -> None:
+    done = program(*words)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("Usage: chip-passport")
+
+
+def test_misspelt_command_is_one_line_with_a_suggestion(program: Program) -> None:
+    assert "Did you mean 'history'?" in program("histroy").complaint
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (IntegrityError("entry 7 is gone"), "the ledger contradicts itself: entry 7 is gone"),
+        (Refused(Reason.DUPLICATE, "seen"), "seen (duplicate)"),
+        (PermissionError(13, "Permission denied", "x.db"), "x.db: Permission denied"),
+        (ZeroDivisionError("over\nnothing"), "ZeroDivisionError: over nothing (this is a fault"),
+    ],
+)
+def test_every_exception_is_one_line(
+    program: Program, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    def fail(_words: list[str]) -> int:
+        raise error
+
+    monkeypatch.setattr(program_module, "_invoke", fail)
+    assert program("check").complaint.startswith(said)
+    with pytest.raises(type(error)):
+        run(["--debug", "check"])
+
+
+def test_interrupt_is_one_word_and_130(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_words: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(program_module, "_invoke", interrupt)
+    done = program("check")
+    assert (done.code, done.out, done.err) == (130, "", "chip-passport: interrupted\n")
+
+
+@pytest.mark.parametrize("form", [["--json"], ["--full", "--all"], []])
+def test_reader_that_goes_away_is_no_error(story: Story, tmp_path: Path, form: list[str]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [*COMMAND, "history", story.stays, "--database", str(story.database), *form],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_colours_only_on_a_terminal_and_not_with_no_color(story: Story, tmp_path: Path) -> None:
+    words = [*COMMAND, "decisions", "--database", str(story.database)]
+    seen = {}
+    for name, changes in (("terminal", {}), ("no colours", {"NO_COLOR": "1"})):
+        leader, follower = os.openpty()
+        done = subprocess.run(
+            words,
+            cwd=tmp_path,
+            env=environment(TERM="xterm", **changes),
+            stdout=follower,
+            check=True,
+        )
+        os.close(follower)
+        seen[name] = os.read(leader, 100_000)
+        os.close(leader)
+        assert done.returncode == 0
+    assert b"\x1b[1;31m" in seen["terminal"]
+    assert b"\x1b[1;31m" not in seen["no colours"]
+    assert b"\x1b" not in finish(start(*words[3:], cwd=tmp_path)).out.encode()
