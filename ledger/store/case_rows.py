@@ -18,6 +18,8 @@ from ledger.store.registry_rows import (
     load_documents,
     party_from,
     party_table,
+    readable,
+    tally_from,
 )
 from ledger.store.tables import CaseLicenceRow, CaseRow
 
@@ -38,7 +40,7 @@ def load_verifier(connection: Connection, position: int) -> tuple[Registry, list
         registry.parties[row["id"]] = party_from(row)
     loader = StoreRegistry(connection)
     used = {
-        row["id"]: cbor.decode(row["used"], max_size=4_096)
+        row["id"]: tally_from(row["used"])
         for row in connection.execute(select(case_licence_table)).mappings()
     }
     for (ident,) in connection.execute(select(licence_table.c.id)):
@@ -55,9 +57,15 @@ def load_verifier(connection: Connection, position: int) -> tuple[Registry, list
     for row in connection.execute(select(case_table)).mappings():
         if row["data"]:
             cases.append(decode_case(row["data"]))
-        chip = chip_from(cbor.decode(row["chip"], max_size=MAX_CHIP_BYTES))
+        chip = decode_chip(row["chip"])
         registry.chips[chip.ueid] = chip
     return registry, cases
+
+
+def decode_chip(data: bytes) -> Chip:
+    """The chip's record as the verifier stored it; raises ``IntegrityError``."""
+    with readable("chip of the verifier"):
+        return chip_from(cbor.decode(data, max_size=MAX_CHIP_BYTES))
 
 
 def save_verifier(

@@ -4,7 +4,8 @@ A ``StoreRegistry`` lives for one transaction. Keys never change hands, so their
 remembered across transactions (``known_owners``).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from operator import attrgetter
@@ -12,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
+from ledger.errors import IntegrityError, Refused
 from ledger.protocol import cbor
 from ledger.protocol import statements as st
 from ledger.protocol.keys import PublicKey
@@ -162,8 +164,7 @@ class StoreRegistry(Registry):
         wanted = [kid for kid in dict.fromkeys(kids) if kid not in self._known]
         for part in chunks(wanted):
             for row in self._connection.execute(_KEYS, {"keys": part}).mappings():
-                key = PublicKey.from_cose_key(row["cose_key"])
-                self._known[row["kid"]] = Owner(SubjectKind(row["owner_kind"]), row["owner"], key)
+                self._known[row["kid"]] = _owner_from(row)
 
     def _one(self, table: Any, condition: Any) -> Any:
         return self._connection.execute(select(table).where(condition)).mappings().first()
@@ -279,15 +280,32 @@ def document_entry(connection: Connection, kind: Kind) -> tuple[int, bytes] | No
 @lru_cache(maxsize=64)
 def decode_document(token: bytes) -> st.Genesis | Policy | st.Epoch:
     """Body of a stored genesis, policy or epoch statement; remembered by its bytes."""
-    body: st.Genesis | Policy | st.Epoch = st.decode(token).body
+    with readable("genesis, policy or epoch"):
+        body: st.Genesis | Policy | st.Epoch = st.decode(token).body
     return body
+
+
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Around reading a stored value: what cannot be read is damage, never the caller's fault."""
+    try:
+        yield
+    except (Refused, ValueError, TypeError, KeyError) as error:
+        raise IntegrityError(f"a stored {what} is damaged: {error}") from error
+
+
+def _owner_from(row: Any) -> Owner:
+    with readable("key"):
+        key = PublicKey.from_cose_key(row["cose_key"])
+        return Owner(SubjectKind(row["owner_kind"]), row["owner"], key)
 
 
 def chip_from(row: Any) -> Chip:
     """Domain value of a chip row."""
-    values = {name: row[name] for name in (*_FIXED, *_LIGHT, *_HEAVY)}
-    values["state"] = ChipState(row["state"])
-    return Chip(key=_public_key(row["cose_key"]), **values)
+    with readable("chip"):
+        values = {name: row[name] for name in (*_FIXED, *_LIGHT, *_HEAVY)}
+        values["state"] = ChipState(row["state"])
+        return Chip(key=_public_key(row["cose_key"]), **values)
 
 
 @lru_cache(maxsize=16_384)
@@ -305,12 +323,14 @@ def chip_row(chip: Chip) -> dict[str, Any]:
 
 def party_from(row: Any) -> Party:
     """Domain value of a party row."""
+    with readable("party"):
+        key = PublicKey.from_cose_key(row["cose_key"])
     return Party(
         row["id"],
         row["name"],
         frozenset(row["roles"].split()),
         row["country"],
-        PublicKey.from_cose_key(row["cose_key"]),
+        key,
         row["parent"],
         row["root_certificate"],
         row["conflict_epoch"],
@@ -335,8 +355,15 @@ def party_row(party: Party) -> dict[str, Any]:
 
 def licence_from(row: Any) -> Licence:
     """Domain value of a licence row."""
-    body: Any = st.decode_body(Kind.LICENCE, row["body"])
-    return Licence(body, cbor.decode(row["used"], max_size=4_096))
+    with readable("licence"):
+        body: Any = st.decode_body(Kind.LICENCE, row["body"])
+    return Licence(body, tally_from(row["used"]))
+
+
+def tally_from(data: bytes) -> dict[int, int]:
+    """How many chips found a place in a licence's quota, by year."""
+    with readable("tally of a licence"):
+        return dict(cbor.decode(data, max_size=4_096))
 
 
 def licence_row(licence: Licence) -> dict[str, Any]:
