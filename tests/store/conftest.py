@@ -33,3 +33,12 @@ def engine(empty_engine: Engine) -> Engine:
     """An engine on a ledger without entries."""
     migrate(empty_engine)
     return empty_engine
+
+
+@pytest.fixture
+def sqlite_engine(tmp_path: Path) -> Iterator[Engine]:
+    """A ledger without entries on SQLite, for what does not depend on the engine."""
+    engine = open_engine(str(tmp_path / "lite.db"))
+    migrate(engine)
+    yield engine
+    engine.dispose()

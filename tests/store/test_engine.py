@@ -1,0 +1,223 @@
+"""Opening a database: what durability rests on is confirmed or the database is refused."""
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import Engine, make_url, text
+from sqlalchemy.exc import DatabaseError, OperationalError
+
+from ledger.errors import ConfigurationError, IntegrityError, StorageError
+from ledger.store.engine import (
+    WriterLock,
+    database_url,
+    open_engine,
+    reading,
+    storage_error,
+    writing,
+)
+from ledger.store.schema import migrate
+
+
+def pragma(engine: Engine, name: str) -> object:
+    with engine.connect() as connection:
+        return connection.execute(text(f"PRAGMA {name}")).scalar()
+
+
+# -- durability -----------------------------------------------------------------------------------
+
+
+def test_every_sqlite_connection_is_durable(tmp_path: Path) -> None:
+    engine = open_engine(str(tmp_path / "ledger.db"))
+    with engine.connect() as first, engine.connect() as second:
+        for connection in (first, second):
+            assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+            assert connection.execute(text("PRAGMA synchronous")).scalar() == 2
+    engine.dispose()
+
+
+def test_sqlite_without_wal_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite's dot-file locking has no shared memory, so its files stay in DELETE mode."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match="does not take WAL") as caught:
+        open_engine("sqlite:///file:ledger.db?vfs=unix-dotfile&uri=true")
+    assert "it has delete" in str(caught.value)
+
+
+def test_postgresql_with_commits_that_do_not_wait_is_refused(postgres_database: str) -> None:
+    open_engine(postgres_database).dispose()
+    for setting in ("local", "on"):
+        _set(postgres_database, setting)
+        open_engine(postgres_database).dispose()
+    _set(postgres_database, "off")
+    with pytest.raises(ConfigurationError, match="synchronous_commit"):
+        open_engine(postgres_database)
+
+
+def _set(url: str, setting: str) -> None:
+    plain = make_url(url).set(drivername="postgresql")
+    with psycopg.connect(
+        plain.render_as_string(hide_password=False), autocommit=True
+    ) as connection:
+        connection.execute(
+            f'ALTER DATABASE "{plain.database}" SET synchronous_commit = {setting}'.encode()
+        )
+
+
+# -- refusals with a remedy -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("database", "says"),
+    [
+        ("mysql://localhost/ledger", "not supported"),
+        ("://", "file path or a URL"),
+        ("sqlite://", "lives in a file"),
+        ("sqlite:///:memory:", "lives in a file"),
+        ("missing-folder/ledger.db", "does not exist"),
+        (".", "is a folder"),
+        ("postgresql://nobody@127.0.0.1:1/ledger", "does not answer"),
+    ],
+)
+def test_unusable_address_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: str, says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match=says):
+        open_engine(database)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_postgresql_url_gets_the_projects_driver() -> None:
+    for spelling in ("postgresql://h/d", "postgres://h/d", "postgresql+psycopg://h/d"):
+        assert database_url(spelling).drivername == "postgresql+psycopg"
+
+
+@pytest.mark.parametrize("options", [{"read_only": True}, {"create": False}])
+def test_missing_file_is_not_made_where_it_has_to_exist(
+    tmp_path: Path, options: dict[str, bool]
+) -> None:
+    with pytest.raises(ConfigurationError, match="there is no ledger"):
+        open_engine(str(tmp_path / "ledger.db"), **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_file_that_is_no_database_is_refused(tmp_path: Path, read_only: bool) -> None:
+    path = tmp_path / "ledger.db"
+    path.write_bytes(b"these are not the bytes of a database at all" * 200)
+    with pytest.raises(ConfigurationError, match="not a usable ledger"):
+        open_engine(str(path), read_only=read_only)
+
+
+def test_damaged_page_is_refused_by_the_writer(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    engine = open_engine(str(path))
+    migrate(engine)
+    engine.dispose()
+    sqlite3.connect(path).execute("PRAGMA wal_checkpoint(TRUNCATE)").connection.close()
+    data = bytearray(path.read_bytes())
+    data[4096:4104] = b"\xff" * 8
+    path.write_bytes(data)
+    with pytest.raises(ConfigurationError, match=r"damaged|not a usable ledger"):
+        open_engine(str(path))
+
+
+# -- transactions ---------------------------------------------------------------------------------
+
+
+def test_readers_connection_cannot_write(tmp_path: Path) -> None:
+    path = str(tmp_path / "ledger.db")
+    migrate(open_engine(path))
+    engine = open_engine(path, read_only=True)
+    with pytest.raises(StorageError, match="readonly"), writing(engine) as connection:
+        connection.execute(text("UPDATE log_head SET size = 5"))
+    engine.dispose()
+
+
+def test_foreign_exception_inside_a_transaction_comes_out_as_it_is(engine: Engine) -> None:
+    with pytest.raises(ZeroDivisionError), writing(engine):
+        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError), reading(engine):
+        raise ZeroDivisionError
+
+
+def test_faulty_statement_is_a_storage_error(engine: Engine) -> None:
+    for transaction in (writing, reading):
+        with pytest.raises(StorageError), transaction(engine) as connection:
+            connection.execute(text("SELECT no_such_column FROM log_head"))
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OperationalError("x", {}, Exception("database or disk is full")), StorageError),
+        (OperationalError("x", {}, Exception("database is locked")), StorageError),
+        (DatabaseError("x", {}, Exception("database disk image is malformed")), IntegrityError),
+        (DatabaseError("x", {}, Exception("file is not a database")), IntegrityError),
+    ],
+)
+def test_damage_is_fatal_and_everything_else_may_be_retried(
+    error: Exception, expected: type[Exception]
+) -> None:
+    assert type(storage_error(error)) is expected
+
+
+def test_long_messages_are_cut_to_their_first_line() -> None:
+    assert str(storage_error(Exception("one\ntwo"))) == "one"
+    assert str(storage_error(Exception(""))) == ""
+    assert len(str(storage_error(Exception("x" * 1_000)))) == 200
+
+
+# -- one writing process to a SQLite file ---------------------------------------------------------
+
+HOLD = """
+import sys
+from ledger.store.engine import WriterLock
+lock = WriterLock(sys.argv[1])
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_second_process_is_refused_until_the_first_ends(tmp_path: Path) -> None:
+    path = str(tmp_path / "ledger.db")
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "held\n"
+        with pytest.raises(ConfigurationError, match="another process is writing"):
+            WriterLock(path)
+        first.kill()
+    WriterLock(path).release()
+
+
+def test_lock_holds_under_every_name_of_the_file(tmp_path: Path) -> None:
+    path, link = tmp_path / "ledger.db", tmp_path / "other-name.db"
+    path.touch()
+    link.symlink_to(path)
+    lock = WriterLock(str(path))
+    with pytest.raises(ConfigurationError, match="another process is writing"):
+        WriterLock(str(link))
+    lock.release()
+    lock.release()
+    WriterLock(str(link)).release()
+
+
+def test_lock_in_a_folder_that_takes_no_files_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot write"):
+        WriterLock(str(tmp_path / "missing" / "ledger.db"))
+
+
+def test_postgresql_needs_no_lock_file() -> None:
+    first = WriterLock("postgresql://localhost/ledger")
+    second = WriterLock("postgresql://localhost/ledger")
+    first.release()
+    second.release()
