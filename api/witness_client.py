@@ -143,7 +143,7 @@ class WitnessClient:
 
 def _limited(response: httpx.Response) -> bytes:
     parts, size = [], 0
-    for part in response.iter_raw():
+    for part in response.iter_bytes():
         size += len(part)
         if size > MAX_NOTE_SIZE:
             raise WitnessError("the witness's answer is too large", status=response.status_code)

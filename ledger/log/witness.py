@@ -22,7 +22,7 @@ MAX_REQUEST_SIZE = MAX_NOTE_SIZE + 4_096
 MAX_CLOCK_STEP_S = 60
 """How far the clock may have gone back (a leap second, a correction) for a witness to go on."""
 
-_OLD = re.compile(r"old (0|[1-9][0-9]{0,18})")
+_OLD = re.compile(rb"old (0|[1-9][0-9]{0,18})")
 
 
 class Problem(StrEnum):
@@ -70,14 +70,14 @@ class AddCheckpoint:
         if len(body) > MAX_REQUEST_SIZE:
             raise Refused(Reason.TOO_LARGE, f"a request has at most {MAX_REQUEST_SIZE} bytes")
         head, blank, note = body.partition(b"\n\n")
-        try:
-            old, *lines = head.decode("ascii").split("\n")
-            proof = tuple(map(decode_base64, lines[: MAX_PROOF + 1]))
-        except ValueError as error:
-            raise _malformed("proof lines are base64", "proof") from error
+        old, *lines = head.split(b"\n")
         match = _OLD.fullmatch(old)
         if not blank or match is None or int(match[1]) >= MAX_SIZE:
             raise _malformed("a request starts with an old size line", "old")
+        try:
+            proof = tuple(decode_base64(line.decode("ascii")) for line in lines[: MAX_PROOF + 1])
+        except ValueError as error:
+            raise _malformed("proof lines are base64", "proof") from error
         if len(proof) > MAX_PROOF or any(len(value) != HASH_SIZE for value in proof):
             raise _malformed(f"a proof has at most {MAX_PROOF} hashes of 32 bytes", "proof")
         parse_note(note)
