@@ -9,7 +9,7 @@ transaction.
 
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,8 +47,10 @@ REMEMBERED = 200_000
 """Chains and chips kept in memory at most (about 200 MB)."""
 RECENT_MESSAGES = 8_192
 """Decoded statements kept for the verifier (about 25 MB)."""
-_CHUNK = 256
-"""Signature checks handed to an executor at a time: about 25 ms of work."""
+_CHUNK = 128
+"""Statements admitted, and signatures handed to an executor, at a time: about 10 ms of work."""
+_WORTH_SENDING = 16
+"""Fewer signatures than this are checked at once, without an executor."""
 
 
 @dataclass(slots=True)
@@ -58,6 +60,9 @@ class Candidate:
     message: Message | None = None
     refusal: Refused | None = None
     authentic: bool = False
+
+
+_Signed = tuple[Candidate, Message, PublicKey]
 
 
 @dataclass(slots=True)
@@ -103,8 +108,7 @@ class Sequencer:
 
         Durable when it returns. Raises StorageError (nothing kept) or IntegrityError.
         """
-        candidates = [_decode(token, expect) for token in tokens]
-        self._authenticate(candidates, now_ms)
+        candidates = self._admit(tokens, now_ms, expect)
         if all(candidate.refusal is not None for candidate in candidates):
             return [_refusal(candidate) for candidate in candidates]
         with self.batch(now_ms) as batch:
@@ -177,36 +181,51 @@ class Sequencer:
                 candidate.refusal = refusal
             return None
 
-    def _authenticate(self, candidates: list[Candidate], now_ms: int) -> None:
-        """Refuse what the last committed record refuses, then check the signatures left."""
-        waiting = [c for c in candidates if c.message is not None and c.refusal is None]
-        if not waiting:
-            return
+    def _admit(self, tokens: Sequence[bytes], now_ms: int, expect: Kind | None) -> list[Candidate]:
+        """Decode, refuse what the last committed record refuses, check the signatures left.
+
+        Piece by piece, so that with an executor one piece's signatures are checked while the next
+        one is decoded.
+        """
+        candidates: list[Candidate] = []
+        checks: list[tuple[list[_Signed], Future[list[bool]] | list[bool]]] = []
         with reading(self.engine) as connection:
             documents = self._current_documents(connection, read_head(connection).documents)
             registry = StoreRegistry(connection, self.known_owners, documents)
-            registry.load_owners(c.message.kid for c in waiting if c.message)
-            rows: list[tuple[Candidate, PublicKey]] = []
-            for candidate in waiting:
+            for at in range(0, len(tokens), _CHUNK):
+                piece = [_decode(token, expect) for token in tokens[at : at + _CHUNK]]
+                signed = self._signed(registry, piece, now_ms)
+                checks.append((signed, self._verify(signed)))
+                candidates += piece
+        for signed, result in checks:
+            found = result if isinstance(result, list) else result.result()
+            for (candidate, _, _), good in zip(signed, found, strict=True):
+                candidate.authentic = good
+                if not good:
+                    candidate.refusal = _bad_signature()
+        return candidates
+
+    def _signed(
+        self, registry: StoreRegistry, piece: list[Candidate], now_ms: int
+    ) -> list[_Signed]:
+        """Those of a piece whose signature is worth checking, with the key to check it with."""
+        registry.load_owners(c.message.kid for c in piece if c.message is not None)
+        signed: list[_Signed] = []
+        for candidate in piece:
+            if candidate.message is not None:
                 key = self._key_or_refusal(registry, candidate, now_ms)
                 if key is not None:
-                    rows.append((candidate, key))
-        for (candidate, _), good in zip(rows, self._verify(rows), strict=True):
-            if good:
-                candidate.authentic = True
-            else:
-                candidate.refusal = _bad_signature()
+                    signed.append((candidate, candidate.message, key))
+        return signed
 
-    def _verify(self, rows: list[tuple[Candidate, PublicKey]]) -> list[bool]:
+    def _verify(self, signed: list[_Signed]) -> Future[list[bool]] | list[bool]:
         items = [
-            (int(key.alg), key.raw, c.message.tbs, c.message.sign1.signature)
-            for c, key in rows
-            if c.message is not None
+            (int(key.alg), key.raw, message.tbs, message.sign1.signature)
+            for _, message, key in signed
         ]
-        if self.executor is None or len(items) < _CHUNK // 4:
+        if self.executor is None or len(items) < _WORTH_SENDING:
             return verify_many(items)
-        parts = [items[at : at + _CHUNK] for at in range(0, len(items), _CHUNK)]
-        return [good for part in self.executor.map(verify_many, parts) for good in part]
+        return self.executor.submit(verify_many, items)
 
 
 class Batch:
