@@ -48,7 +48,7 @@ class WitnessAhead(WitnessError):
 
 
 class WitnessContradicts(WitnessError):
-    """The witness has cosigned another tree than this one: the log has forked."""
+    """The witness says that it has cosigned a tree that this one does not extend: a fork."""
 
 
 class WitnessClient:
@@ -160,7 +160,9 @@ def _conflicting_size(response: httpx.Response) -> int:
         return int(match[1])
     words = "".join(c for c in response.text[:200] if c.isprintable())
     message = f"the witness answers {status}: {words}"
-    if status == HTTPStatus.CONFLICT and kind != SIZE_TYPE:
+    # The proof that does not verify was made from this log's own tree, from the witness's size.
+    forked = status == HTTPStatus.CONFLICT and kind != SIZE_TYPE
+    if forked or status == HTTPStatus.UNPROCESSABLE_ENTITY:
         raise WitnessContradicts(message, status=status)
     retry = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS
     raise WitnessError(message, status=status, retry=retry)

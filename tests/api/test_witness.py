@@ -1,6 +1,7 @@
 """The witness over HTTP: statuses, types, limits; and the client that asks it."""
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -129,8 +130,12 @@ def test_declined_checkpoint_has_the_status_of_the_standard(
     assert witness.latest(ORIGIN).seen.size == 7
 
 
-def test_every_problem_has_a_status() -> None:
+def test_every_problem_has_a_status_and_every_status_a_line_in_the_documentation() -> None:
     assert set(STATUS) == set(Problem)
+    text = (Path(__file__).parents[2] / "docs" / "witness.md").read_text()
+    documented = {int(status) for status in re.findall(r"^\| (\d{3}) \|", text, re.MULTILINE)}
+    assert documented == {200, 413, 500, *STATUS.values()}
+    assert f"{MAX_REQUEST_SIZE:,} bytes" in text
 
 
 @pytest.mark.parametrize(
@@ -201,7 +206,7 @@ def test_witness_of_another_history_stops_the_log(wire: Wire) -> None:
     asking(wire).cosign(LOG.note(7), prove(7))
     with pytest.raises(WitnessContradicts):
         asking(wire).cosign(fork.note(7), prove(7))
-    with pytest.raises(WitnessError) as caught:
+    with pytest.raises(WitnessContradicts) as caught:
         asking(wire).cosign(fork.note(9), lambda old: fork.proof(old, 9))
     assert (caught.value.status, caught.value.retry) == (422, False)
 
