@@ -85,7 +85,6 @@ def update(
     or get another head at the same length.
     """
     require_bucket_bits(bucket_bits)
-    _require_changes(changes)
     by_bucket = _grouped(changes, bucket_bits)
     numbers = list(by_bucket)
     found = get_buckets(numbers)
@@ -108,11 +107,11 @@ def changes_of(entries: Iterable[tuple[Leaf, bytes]]) -> dict[bytes, tuple[int, 
 def rebuild(bucket_bits: int, heads: Iterable[tuple[bytes, int, bytes]]) -> MapUpdate:
     """The map of ``heads``, each (subject key, count, head), from nothing and in any order.
 
-    Gives every bucket with a row and every tile above one. Raises ``IntegrityError`` for two rows
-    of a subject.
+    Gives every bucket with a row and every tile above one. Raises ``IntegrityError`` for what is
+    no row, and for two rows of a subject.
     """
     require_bucket_bits(bucket_bits)
-    rows = sorted(subject + count.to_bytes(COUNT_SIZE) + head for subject, count, head in heads)
+    rows = sorted(_row(*each) for each in heads)
     buckets: dict[int, bytes] = {}
     for number, members in groupby(rows, lambda row: top_bits(row, bucket_bits)):
         part = list(members)
@@ -133,20 +132,17 @@ def rebuild(bucket_bits: int, heads: Iterable[tuple[bytes, int, bytes]]) -> MapU
     return MapUpdate(buckets, tiles, nodes.get(0, empty_root), empty_root)
 
 
-def _require_changes(changes: Changes) -> None:
-    heads = (head for _, head in changes.values())
-    if {*map(len, changes), *map(len, heads)} - {HASH_SIZE}:
-        raise IntegrityError("a subject key and a head have 32 bytes")
-    if not all(1 <= count <= MAX_COUNT for count, _ in changes.values()):
-        raise IntegrityError("a subject in the heads map has at least one entry")
+def _row(subject: bytes, count: int, head: bytes) -> bytes:
+    if len(subject) != HASH_SIZE or len(head) != HASH_SIZE or not 1 <= count <= MAX_COUNT:
+        raise IntegrityError("the heads map has no such row")
+    return subject + count.to_bytes(COUNT_SIZE) + head
 
 
 def _grouped(changes: Changes, bucket_bits: int) -> dict[int, list[bytes]]:
     """New rows by bucket, both ascending."""
     groups: dict[int, list[bytes]] = {}
     for subject in sorted(changes):
-        count, head = changes[subject]
-        row = subject + count.to_bytes(COUNT_SIZE) + head
+        row = _row(subject, *changes[subject])
         groups.setdefault(top_bits(subject, bucket_bits), []).append(row)
     return groups
 
