@@ -22,9 +22,7 @@ def open_node(folder: Path, *, real_clock: bool, workers: int = 0) -> Node:
     clock = SystemClock() if real_clock else SimulatedClock(START_MS)
     executor: Executor | None = ProcessPoolExecutor(workers) if workers else None
     return Node.open(
-        NodeSettings(
-            database=str(folder / "ledger.db"), keys=keys, clock=clock, executor=executor
-        )
+        NodeSettings(database=str(folder / "ledger.db"), keys=keys, clock=clock, executor=executor)
     )
 
 

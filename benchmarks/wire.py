@@ -5,16 +5,15 @@ A load generator on the same cores must cost little, or it measures itself.
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 
-def post_all(
-    url: str, path: str, media: str, bodies: list[bytes], connections: int
-) -> Counter[int]:
-    """POST every body, ``connections`` at a time; returns how often each status came back."""
+def post_all(url: str, path: str, media: str, lanes: Sequence[Sequence[bytes]]) -> Counter[int]:
+    """POST every body, each lane in order on a connection of its own; counts the statuses."""
     parts = urlsplit(url)
-    requests = [_request(parts.netloc, path, media, body) for body in bodies]
-    return asyncio.run(_run(parts.hostname or "", parts.port or 80, requests, connections))
+    requests = [[_request(parts.netloc, path, media, body) for body in lane] for lane in lanes]
+    return asyncio.run(_run(parts.hostname or "", parts.port or 80, requests))
 
 
 def _request(host: str, path: str, media: str, body: bytes) -> bytes:
@@ -25,13 +24,12 @@ def _request(host: str, path: str, media: str, body: bytes) -> bytes:
     return head.encode() + body
 
 
-async def _run(host: str, port: int, requests: list[bytes], connections: int) -> Counter[int]:
-    waiting = iter(requests)
+async def _run(host: str, port: int, lanes: list[list[bytes]]) -> Counter[int]:
     statuses: Counter[int] = Counter()
 
-    async def work() -> None:
+    async def work(lane: list[bytes]) -> None:
         reader, writer = await asyncio.open_connection(host, port, limit=1 << 24)
-        for request in waiting:
+        for request in lane:
             writer.write(request)
             await writer.drain()
             head = await reader.readuntil(b"\r\n\r\n")
@@ -41,5 +39,5 @@ async def _run(host: str, port: int, requests: list[bytes], connections: int) ->
         writer.close()
         await writer.wait_closed()
 
-    await asyncio.gather(*(work() for _ in range(connections)))
+    await asyncio.gather(*map(work, lanes))
     return statuses
