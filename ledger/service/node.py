@@ -164,7 +164,7 @@ class Node:
                 f"--clock {genesis.clock}"
             )
 
-    def _load_genesis(self) -> None:
+    def _load_genesis(self) -> st.Genesis | None:
         with reading(self._engine) as connection:
             found = document_entry(connection, Kind.GENESIS)
             epochs = load_documents(connection).epochs
@@ -172,6 +172,7 @@ class Node:
             message = reads.stored_message(*found)
             self._genesis, self._genesis_digest = message.body, message.digest
         self._epoch_until_ms = epochs[-1].not_after_ms if epochs else 0
+        return self._genesis
 
     # -- writing ----------------------------------------------------------------------------
 
@@ -183,7 +184,7 @@ class Node:
         Raises StorageError (nothing was kept) or IntegrityError (the node has stopped).
         """
         with self._guard():
-            if self._genesis is None:
+            if not self._is_founded():
                 return self._found(tokens, expect)
             if self.clock.mode == "real":
                 self._open_epoch()
@@ -198,7 +199,7 @@ class Node:
         with self._turn:
             refusal = self._genesis_refusal(tokens[0]) if tokens else None
             if refusal is not None:
-                return [refusal] * len(tokens)
+                return [refusal, *([_no_genesis()] * (len(tokens) - 1))]
             now_ms = self.clock.now_ms()
             results = self._sequencer.submit(tokens[:1], now_ms, expect=expect)
             self._load_genesis()
@@ -208,6 +209,19 @@ class Node:
             if len(tokens) > 1:
                 results += self._sequencer.submit(tokens[1:], now_ms, expect=expect)
             return results
+
+    def _is_founded(self) -> bool:
+        """Whether there is a genesis; another process may have taken it a moment ago."""
+        if self._genesis is not None:
+            return True
+        with self._turn:
+            genesis = self._load_genesis()
+        if genesis is not None and self._keys is not None:
+            try:
+                self._require_own(genesis)
+            except ConfigurationError as error:
+                raise IntegrityError(f"another process founded this ledger: {error}") from error
+        return genesis is not None
 
     def _genesis_refusal(self, token: bytes) -> Refused | None:
         try:
@@ -266,7 +280,7 @@ class Node:
     def tick(self) -> None:
         """On a real clock, about once a second: epoch, verifier, checkpoint."""
         with self._guard():
-            if self._genesis is not None and self.clock.mode == "real":
+            if self._is_founded() and self.clock.mode == "real":
                 self._open_epoch()
                 self.follow(share_s=VERIFIER_SHARE_S)
                 self.publish()
@@ -351,7 +365,7 @@ class Node:
     def epoch(self) -> EpochView:
         """The current epoch; refuses while there is no genesis."""
         with self._guard():
-            if self._genesis is None:
+            if not self._is_founded():
                 raise _no_genesis()
             if self.clock.mode == "real":
                 self._open_epoch()
