@@ -95,6 +95,15 @@ def test_key_ids_and_sizes_are_those_of_the_types() -> None:
     assert plain.key_id != ED.vkey.key_id
 
 
+def test_keys_that_others_published_have_the_key_ids_that_they_gave_them() -> None:
+    """A witness in use (0x04), and a log key of litewitness's tests made from its seed (0x06)."""
+    text = "remora.n621.de+da77ade7+BOvN63jn/bLvkieywe8R6UYAtVtNbZpXh34x7onlmtw2"
+    assert CosignatureVerifier(text).key_id.hex() == "da77ade7"
+    seed = "2886adc2b0eabfce67c0472939127998bf886cf256bfee8ba76a253fce1146e0"
+    log = Cosigner("example.com/mldsa-log", MlDsa44Key.from_seed(bytes.fromhex(seed)))
+    assert log.vkey.key_id.hex() == "b5df45c5"
+
+
 @BOTH
 @pytest.mark.parametrize("time", [0, 2**63 - 1])
 def test_time_at_the_limits_is_accepted(cosigner: Cosigner, time: int) -> None:
