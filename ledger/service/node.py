@@ -167,11 +167,10 @@ class Node:
     def _load_genesis(self) -> st.Genesis | None:
         with reading(self._engine) as connection:
             found = document_entry(connection, Kind.GENESIS)
-            epochs = load_documents(connection).epochs
         if found is not None:
             message = reads.stored_message(*found)
             self._genesis, self._genesis_digest = message.body, message.digest
-        self._epoch_until_ms = epochs[-1].not_after_ms if epochs else 0
+        self._newest_epoch()
         return self._genesis
 
     # -- writing ----------------------------------------------------------------------------
@@ -248,12 +247,9 @@ class Node:
             now_ms = self.clock.now_ms()
             if now_ms < self._epoch_until_ms:
                 return
-            with reading(self._engine) as connection:
-                epochs = load_documents(connection).epochs
-            last = epochs[-1] if epochs else None
+            last = self._newest_epoch()
             if last is not None and now_ms < last.not_after_ms:
-                self._epoch_until_ms = last.not_after_ms  # another process was first
-                return
+                return  # another process was first
             length_ms = self._genesis.epoch_s * MILLIS_PER_SECOND
             counter = 0 if last is None else last.counter + 1
             body = st.Epoch(
@@ -264,9 +260,16 @@ class Node:
                 not_after_ms=now_ms - now_ms % length_ms + length_ms,
             )
             result = self._sequencer.submit([st.sign(body, self._own_keys.ledger)], now_ms)[0]
-            if isinstance(result, Refused):
+            newest = self._newest_epoch()
+            if isinstance(result, Refused) and (newest is None or newest.counter < counter):
                 raise IntegrityError(f"the ledger's own epoch is refused: {result}")
-            self._epoch_until_ms = body.not_after_ms
+
+    def _newest_epoch(self) -> st.Epoch | None:
+        """The newest epoch on the log; remembers until when it runs."""
+        with reading(self._engine) as connection:
+            epochs = load_documents(connection).epochs
+        self._epoch_until_ms = epochs[-1].not_after_ms if epochs else 0
+        return epochs[-1] if epochs else None
 
     def _epoch_id(self, counter: int) -> bytes:
         """16 bytes nobody can foretell; on a simulated clock the same in every run of a seed."""
