@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from device_sim.clock import Timeline, days
 from device_sim.parties import Maker, Parties
 from device_sim.scenario import Scenario, make_policy
 from ledger.protocol import statements as st
@@ -11,7 +12,6 @@ from ledger.values import MILLIS_PER_SECOND
 BUCKET_BITS = 8
 VERIFIER = "verifier"
 _SECONDS_PER_MINUTE = 60
-_SECONDS_PER_DAY = 86_400
 
 
 class Authority:
@@ -81,8 +81,8 @@ class Authority:
                 )
             )
 
-    def licences(self, iat: int, start_s: int) -> Iterator[bytes]:
-        """Every licence; ``start_s`` is day 0."""
+    def licences(self, iat: int, timeline: Timeline) -> Iterator[bytes]:
+        """Every licence, its dates on the run's own calendar."""
         for licence in self._scenario.licence:
             yield self._sign(
                 st.Licence(
@@ -91,8 +91,8 @@ class Authority:
                     holder=licence.holder,
                     countries=list(licence.countries),
                     models=list(licence.models),
-                    not_before=start_s + round(licence.from_day * _SECONDS_PER_DAY),
-                    not_after=start_s + round(licence.until_day * _SECONDS_PER_DAY),
+                    not_before=timeline.iat(days(licence.from_day)),
+                    not_after=timeline.iat(days(licence.until_day)),
                     quota_per_year=licence.quota_per_year,
                     assurance=licence.assurance,
                 )

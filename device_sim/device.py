@@ -166,4 +166,3 @@ class SimulatedChip:
         longitude = site.longitude + east / max(cos(radians(latitude)), _MIN_COSINE)
         longitude = (longitude + 180.0) % 360.0 - 180.0
         return Location(round(latitude, 6), round(longitude, 6), accuracy_m, iat)
-

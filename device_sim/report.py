@@ -27,7 +27,7 @@ def build_report(result: RunResult, gateway: Gateway) -> dict[str, Any]:
     decisions = by_chip(everything)
     deeds = list(chip_deeds(result))
     flags = {ueid: list(passport["flags"]) for ueid, passport in passports.items()}
-    scored = score(deeds, decisions, flags)
+    scored = score((deed for deed in deeds if deed.reached), decisions, flags)
     wrong = false_holds(deeds, decisions)
     return {
         "format": FORMAT,
@@ -52,20 +52,19 @@ def build_report(result: RunResult, gateway: Gateway) -> dict[str, Any]:
 
 
 def chip_deeds(result: RunResult) -> Iterable[ChipDeed]:
-    """The truth, chip by chip; incidents that lie beyond the end of the run are left out."""
+    """The truth, chip by chip."""
     timeline = result.world.timeline
     for deed in result.deeds:
-        if not deed.reached:
-            continue
         for chip in deed.chips:
             ueid = chip.ueid.hex()
             yield ChipDeed(
                 ueid,
                 deed.incident.kind,
                 timeline.ledger_ms(deed.at_ms),
-                deed.incident.expected,
+                deed.expected,
                 deed.incident.grounds,
                 deed.flagged_ms.get(ueid),
+                deed.reached,
             )
 
 
@@ -201,18 +200,17 @@ def _spread(scored: list[Scored]) -> dict[str, float] | None:
 
 def _examples(scored: list[Scored], decisions: Decisions) -> list[dict[str, Any]]:
     """Three chips worth a look: a diversion caught, one missed, an honest one left alone."""
+    order = list(KINDS)
+    ranked = sorted(scored, key=lambda item: order.index(item.deed.kind))
     stories = (
         ("a diversion caught", lambda item: item.deed.group == "diversion" and item.caught),
         ("a diversion missed", lambda item: item.deed.group == "diversion" and not item.caught),
-        (
-            "held, looked into and released",
-            lambda item: item.released,
-        ),
+        ("held, looked into and released", lambda item: item.released),
         ("honest, and left alone", lambda item: item.deed.group == "honest" and not item.caught),
     )
     examples = []
     for title, wanted in stories:
-        item = next(filter(wanted, scored), None)
+        item = next(filter(wanted, ranked), None)
         if item is not None:
             last = (decisions.get(item.deed.ueid) or [{}])[-1]
             examples.append(

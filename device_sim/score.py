@@ -17,7 +17,10 @@ _GUILTY = ("diversion", "breach")
 
 @dataclass(frozen=True, slots=True)
 class ChipDeed:
-    """The truth about one chip: what was done, from when (ledger ms), what is expected of it."""
+    """The truth about one chip: what was done, from when (ledger ms), what is expected of it.
+
+    ``reached``: the expected outcome falls within the run, so the deed counts in the score.
+    """
 
     ueid: str
     kind: str
@@ -25,6 +28,7 @@ class ChipDeed:
     expected: Outcome
     rules: tuple[str, ...]
     flagged_ms: int | None = None
+    reached: bool = True
 
     @property
     def group(self) -> str:

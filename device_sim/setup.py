@@ -27,7 +27,11 @@ def prepare(world: World, gateway: Gateway, facts: Mapping[str, Any], base_ms: i
         _require(gateway.post_statements([authority.genesis(facts, iat)]), "the genesis")
     else:
         _refuse_same_seed(world, gateway)
-    tokens = [*authority.parties(iat), *authority.licences(iat, iat), authority.policy(iat)]
+    tokens = [
+        *authority.parties(iat),
+        *authority.licences(iat, world.timeline),
+        authority.policy(iat),
+    ]
     if not is_new:
         tokens += authority.officers(iat)
     kept = _require(gateway.post_statements(tokens), "the scenario's parties")

@@ -19,7 +19,7 @@ class Watch:
         self._world = world
         self._gateway = gateway
         self._authority = Authority(world.scenario, world.parties)
-        self._flags = [deed for deed in world.deeds if deed.incident.expected == "flag"]
+        self._flags = [deed for deed in world.deeds if deed.expected == "flag"]
         self._releases = {
             (chip.ueid, deed.at_ms): deed
             for deed in world.deeds

@@ -9,21 +9,22 @@ from device_sim.device import SimulatedChip
 from device_sim.events import Action, EventQueue, Priority
 from device_sim.network import Network
 from device_sim.parties import Parties
-from device_sim.scenario import Cohort, Incident, Scenario, Site
+from device_sim.scenario import Cohort, Incident, Outcome, Scenario, Site
 
 
 @dataclass(slots=True)
 class Deed:
     """An incident with its chips: the truth against which the verifier's decisions are scored.
 
-    ``at_ms`` is the offset at which it begins; ``first_flag_ms`` the ledger time at which a flag
-    that it expects was first seen.
+    ``at_ms`` is the offset at which it begins; ``reached`` says whether its outcome falls within
+    the run; ``flagged_ms`` is the ledger time at which an expected flag was first seen, by chip.
     """
 
     incident: Incident
     cohort: str
     chips: tuple[SimulatedChip, ...]
     at_ms: int
+    expected: Outcome
     reached: bool
     flagged_ms: dict[str, int] = field(default_factory=dict)
 
@@ -62,7 +63,12 @@ class World:
     ) -> Deed:
         """Note what is about to be done and from when it counts."""
         at_ms = days(day)
-        deed = Deed(incident, cohort.id, tuple(chips), at_ms, at_ms < self._end_ms)
+        expected, due_ms = incident.expected, days(day + incident.due_days)
+        if expected == "revoke" and due_ms > self._end_ms:
+            # A run cut short may still see the hold that comes before a revocation.
+            expected, due_ms = "hold", days(day + incident.hold_days)
+        reached = at_ms < self._end_ms and due_ms <= self._end_ms
+        deed = Deed(incident, cohort.id, tuple(chips), at_ms, expected, reached)
         self.deeds.append(deed)
         return deed
 

@@ -9,6 +9,7 @@ from device_sim.scenario.incidents_check import incident_faults
 from device_sim.scenario.lines import Path
 from device_sim.scenario.model import LicencePart, Route, Scenario
 from device_sim.scenario.policy import SET_BY_SIMULATOR, make_policy
+from device_sim.scenario.quotas import quota_faults
 from ledger.geo.borders import Borders
 from ledger.protocol.policy import Policy
 from ledger.protocol.statements import LEDGER_PARTY
@@ -34,6 +35,7 @@ def check(scenario: Scenario) -> list[Found]:
         *_routes(scenario),
         *_cohorts(scenario),
         *incident_faults(scenario),
+        *quota_faults(scenario),
     ]
 
 

@@ -151,6 +151,9 @@ KINDS: dict[str, IncidentKind] = {
 }
 """Kinds by name, in the order of the report."""
 
+USUAL_DAYS = 3.0
+"""What is to be detected is detected within so many days of its showing."""
+
 DETAILS = (
     "site",
     "custodian",
@@ -186,6 +189,7 @@ class Incident(BaseModel):
     reports: bool = True
     expect: Outcome | None = None
     rules: tuple[RuleId, ...] | None = None
+    within_days: _Span | None = None
     release_after_days: _Span | None = None
     officer: PartyId | None = None
 
@@ -198,6 +202,19 @@ class Incident(BaseModel):
     def expected(self) -> Outcome:
         """The outcome that counts as expected."""
         return self.expect or self.about.expect
+
+    @property
+    def due_days(self) -> float:
+        """Days after its beginning by which the expected outcome has come."""
+        if self.within_days is not None:
+            return self.within_days
+        return 0.0 if self.expected == "none" else self.hold_days
+
+    @property
+    def hold_days(self) -> float:
+        """Days by which a hold or a flag has come, where one comes at all."""
+        travels = "travel_days" in self.about.takes
+        return USUAL_DAYS + (self.travel_days if travels else 0.0)
 
     @property
     def grounds(self) -> tuple[RuleId, ...]:

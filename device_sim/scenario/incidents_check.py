@@ -47,8 +47,9 @@ def _time(scenario: Scenario, cohort: Cohort, path: Path, incident: Incident) ->
     if day is not None and day <= service:
         problem = f"day {day:g} comes before the chips are in service on day {service:g}"
         yield (*path, "day"), problem, f"Use more than {service:g}."
-    if day is not None and day >= scenario.calendar.days:
-        problem = f"the run ends on day {scenario.calendar.days:g}"
+    end, due = scenario.calendar.days, incident.due_days
+    if day is not None and (day >= end or day + due > end):
+        problem = f"its outcome may take until day {day + due:g}, and the run ends on day {end:g}"
         yield (*path, "day"), problem, "Use an earlier day, or make the run longer."
     needs_rack = incident.about.timed and incident.kind not in ("transship", "move", "late-receive")
     if needs_rack and scenario.routes[cohort.route].site is None:
@@ -64,9 +65,6 @@ def _papers(scenario: Scenario, cohort: Cohort, path: Path, incident: Incident) 
     licence = scenario.licences[cohort.licence]
     if incident.kind in ("move", "late-receive") and incident.site is not None:
         yield from _honest_move(scenario, cohort, path, incident)
-    if incident.kind == "over-quota" and licence.quota_per_year is None:
-        problem = f"licence {licence.id} has no quota"
-        yield (*path, "kind"), problem, "Give the licence quota_per_year."
     if incident.kind == "expired-licence" and licence.until_day >= scenario.calendar.days:
         problem = f"licence {licence.id} runs until day {licence.until_day:g}"
         yield (*path, "kind"), problem, "Let the licence end within the run."
@@ -92,6 +90,10 @@ def _honest_move(
     if site.country not in licence.countries:
         problem = f"licence {ident} does not cover {site.country}"
         yield (*path, name), problem, "Choose a covered site; a move elsewhere is a diversion."
+    old = scenario.licences[cohort.licence]
+    if incident.kind == "late-receive" and site.country not in old.countries:
+        problem = f"until the receipt it is under {old.id}, which does not cover {site.country}"
+        yield (*path, "site"), problem, "Choose a site that both licences cover."
     if cohort.model not in licence.models:
         problem = f"licence {ident} does not cover {cohort.model}"
         yield (*path, name), problem, "Choose a licence for that model."

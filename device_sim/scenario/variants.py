@@ -1,6 +1,9 @@
 """Variants of a scenario: other numbers of chips, other length."""
 
+from typing import Any
+
 from device_sim.scenario.model import Cohort, Scenario
+from device_sim.scenario.quotas import refitted
 
 
 def lasting(scenario: Scenario, days: float) -> Scenario:
@@ -13,8 +16,8 @@ def resized(scenario: Scenario, chips: int) -> Scenario:
     """The same scenario with ``chips`` chips in all.
 
     Every cohort keeps its share (largest remainders get what is left over) and at least one chip;
-    incidents shrink with their cohort, each to at least one chip while there are enough.
-    Licences' quotas stay as they are.
+    incidents shrink with their cohort, each to at least one chip while there are enough. Quotas
+    move with the deliveries that they are to let in.
     """
     if chips < len(scenario.cohort):
         chips = len(scenario.cohort)
@@ -26,7 +29,14 @@ def resized(scenario: Scenario, chips: int) -> Scenario:
         _resized_cohort(cohort, count)
         for cohort, count in zip(scenario.cohort, shares, strict=True)
     )
-    return scenario.model_copy(update={"cohort": cohorts})
+    sized = scenario.model_copy(update={"cohort": cohorts})
+    return _without_caches(sized, {"licence": refitted(scenario, sized)})
+
+
+def _without_caches(scenario: Scenario, update: dict[str, Any]) -> Scenario:
+    """A changed copy whose look-up tables are made anew: a plain copy would take the old ones."""
+    fields = {name: getattr(scenario, name) for name in Scenario.model_fields}
+    return Scenario.model_construct(scenario.model_fields_set, **(fields | update))
 
 
 def _resized_cohort(cohort: Cohort, count: int) -> Cohort:
