@@ -71,7 +71,7 @@ def _tell_sound(report: "CheckReport", database: str) -> None:
         ("entries", number(report.entries)),
         ("signatures", number(report.signatures)),
         ("chips", number(report.chips)),
-        ("decisions", number(report.decisions)),
+        ("decisions", f"{number(report.decisions)} by the verifier"),
         ("conflicts", number(report.conflicts)),
         ("checkpoints", number(report.checkpoints)),
         ("tiles", number(report.tiles)),

@@ -1,6 +1,5 @@
 """Makes ``docs/cli.md`` from the program's own help: ``python -m api.cli.reference FILE``."""
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,8 @@ import typer
 
 from api.cli.program import PROGRAM, app
 
-WIDTH = 80
+WIDTH = 78
+"""What Click leaves of a terminal of 80 columns or more."""
 _HEAD = """\
 # Command line
 
@@ -38,9 +38,8 @@ A database is a file's path or a URL such as `postgresql://user@host/name`.
 
 def markdown() -> str:
     """The page: a section for each command, with its help as it is printed."""
-    os.environ["COLUMNS"] = str(WIDTH)
     command = typer.main.get_command(app)
-    context = typer.Context(command, info_name=PROGRAM)
+    context = typer.Context(command, info_name=PROGRAM, terminal_width=WIDTH)
     sections = [f"\n## {path}\n\n```text\n{text}\n```\n" for path, text in _helps(command, context)]
     return _HEAD + "".join(sections)
 

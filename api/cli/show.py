@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Any
 
 from api.cli.life import Line
-from api.cli.output import console, draw, moment, notice, number
+from api.cli.output import UNLIMITED_WIDTH, console, draw, moment, notice
 
 STATE_STYLES = {"held": "bold red", "revoked": "bold red", "active": "green"}
 ACTION_STYLES = {"hold": "bold red", "revoke": "bold red", "release": "green"}
@@ -21,14 +21,14 @@ def devices(found: Iterable[dict[str, Any]], limit: int | None) -> None:
     table = _device_table(items)
     if not items:
         screen.print("no chip fits")
-    elif screen.measure(table).maximum <= screen.width:
+    elif _natural_width(screen, table) <= screen.width:
         draw(screen, table)
     else:
         for item in items:
             screen.print(item["ueid"], item["model"], _state(item), sep="  ")
             rest = f"{_holder(item)}; {_where(item)}; last heartbeat {_last(item)}"
             _indented(screen, rest)
-    _count(len(items), "chips", more)
+    _tell_more(more)
 
 
 def _device_table(items: list[dict[str, Any]]) -> Any:
@@ -60,7 +60,7 @@ def decisions(found: Iterable[dict[str, Any]], limit: int | None) -> None:
             _indented(screen, reason)
     if not items:
         screen.print("no decision fits")
-    _count(len(items), "decisions", more)
+    _tell_more(more)
 
 
 def life(found: Iterable[Line], limit: int | None) -> None:
@@ -73,7 +73,7 @@ def life(found: Iterable[Line], limit: int | None) -> None:
     for line in items:
         table.add_row(*_life_row(line, wide))
     draw(screen, table)
-    _count(len(items), "lines", more)
+    _tell_more(more)
 
 
 def entries(found: Iterable[dict[str, Any]], limit: int | None) -> None:
@@ -88,7 +88,7 @@ def entries(found: Iterable[dict[str, Any]], limit: int | None) -> None:
         _indented(screen, Text(item["meaning"], _life_style(item)))
         _indented(screen, Text(f"leaf {item['leaf_hash']}", "dim"))
         _indented(screen, Text(f"statement {item['statement_digest']}", "dim"))
-    _count(len(items), "entries", more)
+    _tell_more(more)
 
 
 def _life_row(line: Line, wide: bool) -> tuple[Any, ...]:
@@ -155,12 +155,20 @@ def _first(found: Iterable[Any], limit: int | None) -> tuple[list[Any], bool]:
     return items, limit is not None and next(rest, None) is not None
 
 
+def _natural_width(screen: Any, table: Any) -> int:
+    """Columns that a table takes where nothing is wrapped or cut."""
+    from rich.measure import Measurement
+
+    roomy = screen.options.update(max_width=UNLIMITED_WIDTH)
+    return int(Measurement.get(screen, roomy, table).maximum)
+
+
 def _indented(screen: Any, text: Any) -> None:
     from rich.padding import Padding
 
-    screen.print(Padding(text, (0, 0, 0, INDENT), expand=False))
+    draw(screen, Padding(text, (0, 0, 0, INDENT), expand=False))
 
 
-def _count(count: int, noun: str, more: bool) -> None:
+def _tell_more(more: bool) -> None:
     if more:
-        notice(f"the first {number(count)} {noun}; --all shows all, --limit N another number")
+        notice("there are more; --all shows all, --limit N another number")

@@ -51,7 +51,7 @@ def test_devices_lists_every_chip_with_state_and_claim(program: Program, story: 
     assert "claims" not in by_chip[story.stays]
 
 
-@pytest.mark.parametrize("columns", ["80", "120"])
+@pytest.mark.parametrize("columns", ["80", "100", "112", "120"])
 @pytest.mark.parametrize("command", ["devices", "decisions", "history", "full"])
 def test_nothing_is_cut_or_too_wide_at_a_given_width(
     program: Program,
@@ -150,7 +150,7 @@ def test_decisions_filter_by_chip_and_action(program: Program, story: Story) -> 
 def test_limit_says_on_stderr_that_there_is_more(program: Program, story: Story) -> None:
     done = program("devices", "--limit", "2", "--database", story.database)
     assert len(done.out.splitlines()) == 3
-    assert done.err == "the first 2 chips; --all shows all, --limit N another number\n"
+    assert done.err == "there are more; --all shows all, --limit N another number\n"
     assert program("devices", "--limit", "3", "--database", story.database).err == ""
     done = program("history", story.stays, "--json", "--limit", "2", "--database", story.database)
     assert (len(done.json["items"]), done.json["more"], done.err) == (2, True, "")
