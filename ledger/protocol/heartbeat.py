@@ -41,6 +41,7 @@ _REQUIRED = {
     COUNTER: "counter",
     PREVIOUS: "previous",
 }
+_OPTIONAL = {DIRECTIVE_SEEN: "directive_seen", LEASE_ID: "lease"}
 MAX_ACCURACY_M = 20_040_000.0
 """Half the Earth's circumference: a disc of that radius holds every place."""
 _MAX_UINT = 2**53
@@ -140,6 +141,9 @@ def decode(payload: bytes) -> Heartbeat:
             raise Refused(Reason.CLAIM_MISSING, f"claim {key} ({name}) is required", field=name)
     if claims[EAT_PROFILE] != PROFILE:
         raise Refused(Reason.PROFILE_UNKNOWN, f"the profile is {PROFILE}", field="eat_profile")
+    for key, name in _OPTIONAL.items():
+        if claims.get(key, 0) is None:
+            raise Refused(Reason.CLAIM_INVALID, "leave it out instead of null", field=name)
     directive = claims.get(DIRECTIVE_SEEN)
     lease = claims.get(LEASE_ID)
     _check_private(claims[COUNTER], claims[PREVIOUS], directive, lease)
