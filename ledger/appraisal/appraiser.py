@@ -22,6 +22,7 @@ from ledger.appraisal.rules import (
 )
 from ledger.errors import IntegrityError, Reason
 from ledger.protocol import statements as st
+from ledger.protocol.heartbeat import Heartbeat
 from ledger.protocol.policy import Policy
 from ledger.protocol.statements import Action, Kind, Message
 from ledger.registry.apply import apply
@@ -127,7 +128,7 @@ class Appraiser:
             words = f"{verdict.conflict}: {verdict.detail}"
             chip = self.registry.chip(entry.message.body.ueid)
             case = self._case(chip.ueid)
-            if _proves_two(chip, verdict.conflict, entry.message.body.counter):
+            if _proves_two(chip, verdict.conflict, entry.message.body, self.registry.epochs):
                 case.record_fork(entry.leaf_hash)
             case.clean_run = 0
             case.tiers["continuity"] = int(Tier.CONTRAINDICATED)
@@ -373,13 +374,18 @@ class Appraiser:
         return case
 
 
-def _proves_two(chip: Chip, reason: Reason, counter: int) -> bool:
+def _proves_two(chip: Chip, reason: Reason, body: Heartbeat, epochs: list[st.Epoch]) -> bool:
     """Whether a heartbeat conflict proves two holders of one key.
 
     Two heartbeats with one counter do, and so does one that names another predecessor than the one
-    on record. A counter further back may be a late arrival.
+    on record. A counter further back may be a late arrival, unless its nonce was not known yet when
+    the last heartbeat came in: then it was made after one with a higher counter.
     """
-    return reason is Reason.HEARTBEAT_FORK or counter == chip.counter
+    if reason is Reason.HEARTBEAT_FORK or body.counter == chip.counter:
+        return True
+    return any(
+        epoch.id == body.epoch and epoch.not_before_ms >= chip.heartbeat_ms for epoch in epochs
+    )
 
 
 def _allows(chip: Chip, action: Action) -> bool:
