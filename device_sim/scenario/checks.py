@@ -129,7 +129,7 @@ def _policy(scenario: Scenario) -> Iterator[Found]:
         make_policy(scenario, 0)
     except ValidationError as error:
         for item in error.errors(include_url=False):
-            path: Path = ("policy", *item["loc"])
+            path: Path = ("policy", *(part for part in item["loc"] if part != "[key]"))
             if item["type"] == "extra_forbidden":
                 names = [name for name in Policy.model_fields if name not in SET_BY_SIMULATOR]
                 yield path, "no parameter of the policy", f"Known are {', '.join(names)}."

@@ -154,7 +154,7 @@ def _near(name: str, parents: Path) -> str:
     known = _fields(parents)
     close = difflib.get_close_matches(name, known, n=1)
     if close:
-        return f"Did you mean {close[0]}?"[:-1] + "? Otherwise take it out"
+        return f"Did you mean {close[0]}? Otherwise take it out"
     return f"Take it out; known are {', '.join(known)}"
 
 

@@ -41,12 +41,12 @@ def _without_caches(scenario: Scenario, update: dict[str, Any]) -> Scenario:
 
 def _resized_cohort(cohort: Cohort, count: int) -> Cohort:
     factor = count / cohort.count
-    free = count
+    chosen = cohort.incident[:count]
+    free, waiting = count, len(chosen)
     incidents = []
-    for incident in cohort.incident:
-        wanted = max(1, min(round(incident.chips * factor), free))
-        if wanted > free:
-            break
+    for incident in chosen:
+        waiting -= 1
+        wanted = max(1, min(round(incident.chips * factor), free - waiting))
         free -= wanted
         incidents.append(incident.model_copy(update={"chips": wanted}))
     return cohort.model_copy(update={"count": count, "incident": tuple(incidents)})
