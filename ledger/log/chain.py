@@ -67,14 +67,19 @@ def encode_leaf(
 def decode_leaf(data: bytes) -> Leaf:
     """Parse a leaf strictly; the only valid bytes for a leaf are those that encode it."""
     value = cbor.decode(data, max_size=MAX_LEAF_BYTES, max_depth=4)
-    if not isinstance(value, list) or len(value) != 5 or value[0] != LEAF_VERSION:
-        raise Refused(Reason.CBOR_MALFORMED, "a leaf is an array of five with version 1")
+    if not isinstance(value, list) or len(value) != 5:
+        raise Refused(Reason.CBOR_MALFORMED, "a leaf is an array of five")
+    if not _is_uint(value[0]) or value[0] != LEAF_VERSION:  # true and 1.0 equal 1 as well
+        raise Refused(Reason.CBOR_MALFORMED, f"a leaf has version {LEAF_VERSION}")
     _, kind, received_ms, links, digest = value
     if not isinstance(kind, str) or not _is_uint(received_ms) or not _is_digest(digest):
         raise Refused(Reason.CBOR_MALFORMED, "a leaf has a kind, a time and a 32-byte digest")
     if not isinstance(links, list) or len(links) > MAX_SUBJECTS:
         raise Refused(Reason.CBOR_MALFORMED, f"a leaf has at most {MAX_SUBJECTS} subjects")
-    return Leaf(kind, received_ms, tuple(_link(item) for item in links), digest)
+    leaf = Leaf(kind, received_ms, tuple(_link(item) for item in links), digest)
+    if len({link.subject for link in leaf.links}) != len(leaf.links):
+        raise Refused(Reason.CBOR_MALFORMED, "a leaf names each subject once")
+    return leaf
 
 
 def _link(item: object) -> Link:
