@@ -80,17 +80,19 @@ def test_demo_leaves_ledger_and_report_and_no_process(made: tuple[Path, Outcome]
     assert services(folder) == []
 
 
-def test_commands_to_try_next_work_as_they_are_printed(made: tuple[Path, Outcome]) -> None:
+def test_commands_to_try_next_work_as_they_are_printed(
+    made: tuple[Path, Outcome], program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, done = made
+    monkeypatch.chdir(folder)
     lines = done.out.partition("Try next:\n")[2].splitlines()
-    commands = [shlex.split(line) for line in lines if line.startswith("  python -m")]
+    commands = [shlex.split(line) for line in lines if line.startswith("  python -m api.cli ")]
     assert [command[3] for command in commands] == ["history", "decisions", "check"]
     for command in commands:
-        assert command[:3] == ["python", "-m", "api.cli"]
-        again = finish(start(*command[3:], cwd=folder))
-        assert again.code == 0, again.err
+        again = program(*command[3:])
+        assert (again.code, again.err) == (0, "")
         assert again.out
-    history = finish(start(*commands[0][3:], cwd=folder)).out
+    history = program(*commands[0][3:]).out
     assert "birth" in history
     assert "HOLD" in history
 
@@ -177,6 +179,7 @@ def test_killed_demo_leaves_no_service(tmp_path: Path) -> None:
     until(lambda: not services(tmp_path))
 
 
+@pytest.mark.slow
 def test_service_that_dies_is_one_line_with_its_last_words(tmp_path: Path) -> None:
     process = start("demo", cwd=tmp_path)
     until(lambda: (tmp_path / "chip-passport-demo" / "service.ready").exists())

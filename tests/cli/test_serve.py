@@ -111,7 +111,7 @@ def test_missing_keys_of_a_ledger_are_one_line(
         (["--clock", "simulated", "--start", "1950-01-01"], "lies before 1970"),
         (["--clock", "sundial"], "Invalid value for '--clock'"),
         (["--port", "70000"], "Invalid value for '--port'"),
-        (["--database", "nowhere/x.db"], "cannot write nowhere/x.db.lock: No such file"),
+        (["--database", "nowhere/x.db"], "nowhere/x.db.lock: No such file"),
         (["--database", "postgresql://127.0.0.1:1/x", "--keys", "k"], "PostgreSQL does not answer"),
         (["--database", "postgresql://127.0.0.1:1/x"], "PostgreSQL does not answer"),
     ],
@@ -120,6 +120,7 @@ def test_serve_that_cannot_start_is_one_line(program: Program, words: list[str],
     assert said in program("serve", "--port", "0", *words).complaint
 
 
+@pytest.mark.slow
 def test_authority_allows_other_addresses_than_loopback(tmp_path: Path) -> None:
     process = start(
         "serve", "--host", EVERYWHERE, "--port", "0", "--authority", "ab" * 16, cwd=tmp_path
@@ -158,6 +159,7 @@ def test_worker_process_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     assert wait_for_end(worker)
 
 
+@pytest.mark.slow
 def test_service_with_workers_stops_in_order(tmp_path: Path) -> None:
     with serving(tmp_path, "--workers", "1") as (process, _):
         process.terminate()
