@@ -384,7 +384,7 @@ def _proves_two(chip: Chip, reason: Reason, body: Heartbeat, epochs: list[st.Epo
     if reason is Reason.HEARTBEAT_FORK or body.counter == chip.counter:
         return True
     return any(
-        epoch.id == body.epoch and epoch.not_before_ms >= chip.heartbeat_ms for epoch in epochs
+        epoch.id == body.epoch and epoch.not_before_ms > chip.heartbeat_ms for epoch in epochs
     )
 
 

@@ -115,7 +115,7 @@ def decode_case(data: bytes) -> Case:
         named: dict[str, Any] = dict(zip(_NAMES, values, strict=True))
         named["seen"] = _record(Seen, named["seen"])
         named["fix"] = _record(Fix, named["fix"])
-        named["held_rules"] = tuple(named["held_rules"])
+        named["held_rules"] = _tuple(named["held_rules"])
         case = Case(**named)
         if not _fits(case):
             raise ValueError("a member has the wrong type")
@@ -133,12 +133,18 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def _tuple(value: Any) -> tuple[Any, ...]:
+    if type(value) is not list:
+        raise TypeError("a list is wanted")
+    return tuple(value)
+
+
 def _record(kind: type[Any], values: list[Any] | None) -> Any:
     if values is None:
         return None
     made = kind(
         *(
-            tuple(value) if item.type == tuple[str, ...] else value
+            _tuple(value) if item.type == tuple[str, ...] else value
             for item, value in zip(fields(kind), values, strict=True)
         )
     )
