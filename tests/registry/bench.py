@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cache
 from hashlib import sha256
 from typing import Any
 
@@ -142,11 +143,25 @@ class Bench:
 def founded() -> Bench:
     """A bench with genesis, parties, policy, licence L-1 and the first epoch."""
     bench = Bench()
-    world = bench.world
-    bench.take(world.genesis(LEDGER.public.to_cose_key(), VERIFIER.public.to_cose_key()))
-    bench.take(*world.parties(), *(bench.party(*row) for row in PARTIES))
-    bench.take(world.policy(), world.licence(), bench.epoch_token())
+    for token in founding():
+        bench.take(token)
+    bench.epoch = bench.registry.epochs[-1].id
     return bench
+
+
+@cache
+def founding(**policy: Any) -> tuple[bytes, ...]:
+    """The statements that make a ledger ready for its first birth."""
+    bench = Bench()
+    world = bench.world
+    return (
+        world.genesis(LEDGER.public.to_cose_key(), VERIFIER.public.to_cose_key()),
+        *world.parties(),
+        *(bench.party(*row) for row in PARTIES),
+        world.policy(**policy),
+        world.licence(),
+        bench.epoch_token(),
+    )
 
 
 def born(bench: Bench, number: int = 1) -> Chip:
