@@ -53,6 +53,7 @@ class Court(Bench):
     outcome: list[list[st.Decision]] = field(default_factory=list)
     """What the verifier drafted on each entry."""
     prompt: bool = True
+    careful: bool = False
 
     def put(self, token: bytes) -> Verdict:
         verdict = super().put(token)

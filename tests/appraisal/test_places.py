@@ -14,7 +14,7 @@ LATITUDES, LONGITUDES = h.floats(-90, 90), h.floats(-180, 180)
 EUROPE = h.tuples(h.floats(46, 52), h.floats(3, 9))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     h.tuples(LATITUDES, LONGITUDES) | EUROPE,
     h.sampled_from([0.0, 12.0, 2_000.0, 2_000.1, 50_000.0]),

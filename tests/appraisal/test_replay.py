@@ -130,7 +130,7 @@ def begin() -> tuple[Court, list[Chip]]:
 
 
 @settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
@@ -150,7 +150,7 @@ def test_a_restart_anywhere_changes_nothing(script: list[tuple[str, Any, int]], 
     assert state_of(made.verifier.registry) == state_of(made.registry)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(SCRIPTS)
 def test_every_draft_can_be_signed_and_admitted(script: list[tuple[str, Any, int]]):
     made, chips = begin()

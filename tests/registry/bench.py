@@ -38,6 +38,8 @@ class Bench:
     world: World = field(default_factory=World)
     registry: Registry = field(default_factory=Registry)
     epoch: bytes = b""
+    careful: bool = True
+    """Look each time whether judging has left everything as it was."""
 
     @property
     def now_ms(self) -> int:
@@ -48,6 +50,8 @@ class Bench:
         """What the registry says, which has to leave it as it is."""
         message = st.decode(token)
         message.verify(self.registry.key_for(message))
+        if not self.careful:
+            return message, judge(self.registry, message, self.now_ms)
         before = state_of(self.registry)
         try:
             return message, judge(self.registry, message, self.now_ms)
