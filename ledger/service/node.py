@@ -17,6 +17,7 @@ from ledger.errors import ConfigurationError, IntegrityError, Reason, Refused
 from ledger.geo.borders import Borders
 from ledger.log.note import NoteSigner, NoteVerifier
 from ledger.protocol import statements as st
+from ledger.protocol.fields import MAX_SECONDS
 from ledger.protocol.keys import PublicKey
 from ledger.protocol.statements import Kind
 from ledger.registry.records import Owner
@@ -42,6 +43,9 @@ from ledger.values import MILLIS_PER_DAY, MILLIS_PER_SECOND
 
 MAX_CLOCK_STEP_MS = 400 * MILLIS_PER_DAY
 """A simulated clock moves at most this far at once, since every epoch on the way is opened."""
+
+LATEST_MS = MAX_SECONDS * MILLIS_PER_SECOND - MILLIS_PER_DAY
+"""How far a simulated clock goes: its epochs have to end before the calendar does."""
 
 VERIFIER_SHARE_S = 0.25
 """Of each second under load, what the verifier takes at least; when idle it reads to the end."""
@@ -293,6 +297,8 @@ class Node:
         if not isinstance(self.clock, SimulatedClock):
             raise Refused(Reason.CLOCK, "this service runs on the real clock")
         with self._guard(), self._following, self._turn:
+            if now_ms > LATEST_MS:
+                raise Refused(Reason.CLOCK, "no calendar holds that time", field="now_ms")
             if now_ms - self.clock.now_ms() > MAX_CLOCK_STEP_MS and self._genesis is not None:
                 raise Refused(Reason.CLOCK, "at most 400 days at once", field="now_ms")
             if now_ms < self.clock.now_ms():
