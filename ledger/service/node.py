@@ -133,12 +133,14 @@ class Node:
     def close(self) -> None:
         """Store the verifier's state and let go of the database."""
         with self._following, self._turn:
-            if self._follower is not None and self._fatal is None:
-                self._follower.save()
-            self._follower = None
-            self._engine.dispose()
-            if self._lock is not None:
-                self._lock.release()
+            try:
+                if self._follower is not None and self._fatal is None:
+                    self._follower.save()
+            finally:
+                self._follower = None
+                self._engine.dispose()
+                if self._lock is not None:
+                    self._lock.release()
 
     def _recover(self) -> None:
         """The normal path's own checks, before anything is signed."""
