@@ -75,14 +75,21 @@ class Follower:
         return Progress(len(entries), decided, position)
 
     def save(self) -> None:
-        """Store state and position."""
-        if self.position == self.saved:
+        """Store state and position, unless another process's verifier has come further.
+
+        The same entries make the same state, whoever reads them: what has changed here since this
+        verifier last stored is all that differs from what an earlier position of any left.
+        """
+        if self.position <= self.saved:
             return
         registry = self.appraiser.registry
         with self._sequencer.turn, writing(self._engine) as connection:
             head = read_head(connection, lock=True)
-            if head.verifier_position != self.saved:
-                raise IntegrityError("a second verifier is at work on this ledger")
+            if head.verifier_position < self.saved:
+                raise IntegrityError("the verifier's stored position went back; an old backup?")
+            if head.verifier_position >= self.position:
+                self.saved = head.verifier_position
+                return
             chips = [registry.chips[ueid] for ueid in sorted(self._dirty)]
             save_verifier(
                 connection,
