@@ -270,10 +270,9 @@ class Batch:
             self._refuse_replay(message, content)
         index, leaf_hash = self._append(message, content, verdict)
         apply(self.registry, message, verdict, self.received_ms)
+        self._contents.add(content)
         if verdict.conflict is None:
             self._index(message, index)
-        elif message.kind is not Kind.HEARTBEAT:
-            self._contents.add(content)
         return self._receipt(message, verdict, index, leaf_hash)
 
     def flush(self) -> None:
@@ -300,8 +299,6 @@ class Batch:
 
     def _index(self, message: Message, index: int) -> None:
         body = message.body
-        if message.kind is not Kind.HEARTBEAT:
-            self._contents.add(message.content_digest)
         number = document_number(message.kind, body)
         if number is not None:
             self._documents.append((message.kind, number, index))
@@ -336,7 +333,6 @@ class Batch:
         for index, body in self._connection.execute(query):
             if body is not None and _same_content(body, message, content):
                 raise Refused(Reason.DUPLICATE, f"the same heartbeat is entry {index}")
-        self._contents.add(content)
 
     def _receipt(self, message: Message, verdict: Verdict, index: int, leaf_hash: bytes) -> Receipt:
         lease = directive = None
