@@ -138,9 +138,11 @@ class Sequencer:
 
     def _current_documents(self, connection: Connection, position: int) -> Documents:
         """Genesis, policy and epochs; read again only when there are newer ones."""
-        if self._documents.position != position:
-            self._documents = load_documents(connection)
-        return self._documents
+        documents = self._documents
+        if documents.position != position:
+            # Another thread may replace the remembered ones at any time, by older ones too.
+            documents = self._documents = load_documents(connection)
+        return documents
 
     def _remember(self, candidates: list[Candidate], results: Sequence[Receipt | Refused]) -> None:
         """Keep what was just taken: a plain replay then costs no signature check, and the verifier
