@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, insert, inspect, select
 from ledger.errors import ConfigurationError
 from ledger.log.merkle import CompactRange
 from ledger.store.engine import reading, writing
-from ledger.store.log_rows import head_table
+from ledger.store.log_rows import entry_table, head_table
 
 
 def migration_config(connection: Connection | None = None) -> Config:
@@ -30,7 +30,9 @@ def migrate(engine: Engine) -> None:
     with writing(engine) as connection:
         _refuse_foreign(connection)
         command.upgrade(migration_config(connection), "head")
-        if connection.execute(select(head_table.c.id)).first() is None:
+        # A head that is missing beside entries is damage, and an empty one would hide it.
+        columns = (head_table.c.id, entry_table.c.idx)
+        if not any(connection.execute(select(column).limit(1)).first() for column in columns):
             connection.execute(insert(head_table), [_empty_head()])
 
 
