@@ -5,7 +5,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from ledger.errors import ConfigurationError, Refused
+from ledger.errors import ConfigurationError
 from ledger.protocol.keys import Ed25519Signer, signer_from_pem
 
 LEDGER_KEY, VERIFIER_KEY = "ledger.key", "verifier.key"
@@ -55,12 +55,14 @@ def write_keys(folder: Path, ledger_seed: bytes, verifier_seed: bytes) -> None:
 def _read(path: Path) -> Ed25519Signer:
     try:
         if path.stat().st_mode & 0o077:
-            raise ConfigurationError(f"{path} is readable by others; run: chmod 600 {path}")
-        signer = signer_from_pem(path.read_bytes())
+            raise ConfigurationError(f"{path} is open to others; run: chmod 600 {path}")
+        pem = path.read_bytes()
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
-    except Refused as error:
-        raise ConfigurationError(f"{path} holds no usable key: {error.detail}") from error
+    try:
+        signer = signer_from_pem(pem)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path} holds no usable key: {error}") from error
     if not isinstance(signer, Ed25519Signer):
         raise ConfigurationError(f"{path} has to hold an Ed25519 key")
     return signer
