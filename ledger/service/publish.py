@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, insert, select
 
-from ledger.errors import IntegrityError
+from ledger.errors import IntegrityError, Refused
 from ledger.log.chain import leaf_hash
 from ledger.log.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from ledger.log.merkle import CompactRange
@@ -83,7 +83,10 @@ def require_sound_checkpoint(
         if head.published_size:
             raise IntegrityError("the last published checkpoint is missing")
         return
-    checkpoint, _ = open_checkpoint(row["note"], origin, [verifier])
+    try:
+        checkpoint, _ = open_checkpoint(row["note"], origin, [verifier])
+    except Refused as error:
+        raise IntegrityError(f"the last checkpoint is not this ledger's: {error}") from error
     if (checkpoint.size, checkpoint.root) != (head.published_size, head.published_frontier.root()):
         raise IntegrityError(
             f"the last checkpoint (size {checkpoint.size}) is not of the published tree"
