@@ -149,11 +149,17 @@ def tile(connection: Connection, path: str, published_size: int) -> bytes:
     if level == ENTRIES:
         first = n * TILE_WIDTH
         query = (
-            select(entry_table.c.leaf)
+            select(entry_table.c.idx, entry_table.c.leaf)
             .where(entry_table.c.idx >= first, entry_table.c.idx < first + width)
             .order_by(entry_table.c.idx)
         )
-        return entry_bundle_encode([leaf for (leaf,) in connection.execute(query)])
+        rows = connection.execute(query).all()
+        for expected, (index, _) in enumerate(rows, first):
+            if index != expected:
+                raise IntegrityError(f"entry {expected} is missing")
+        if len(rows) != width:
+            raise IntegrityError(f"entry {first + len(rows)} is missing")
+        return entry_bundle_encode([leaf for _, leaf in rows])
     row_query = select(tile_table.c.data).where(tile_table.c.level == level, tile_table.c.n == n)
     data: bytes | None = connection.execute(row_query).scalar()
     if data is None or len(data) < width * 32:
