@@ -189,6 +189,7 @@ class Node:
         Raises StorageError (nothing was kept) or IntegrityError (the node has stopped).
         """
         with self._guard():
+            self._require_writable()
             if not self._is_founded():
                 return self._found(tokens, expect)
             if self.clock.mode == "real":
@@ -299,6 +300,7 @@ class Node:
         if not isinstance(self.clock, SimulatedClock):
             raise Refused(Reason.CLOCK, "this service runs on the real clock")
         with self._guard(), self._following, self._turn:
+            self._require_writable()
             if now_ms > LATEST_MS:
                 raise Refused(Reason.CLOCK, "no calendar holds that time", field="now_ms")
             if now_ms - self.clock.now_ms() > MAX_CLOCK_STEP_MS and self._genesis is not None:
@@ -338,6 +340,7 @@ class Node:
     def publish(self) -> bytes | None:
         """Sign a checkpoint if the log has grown."""
         with self._guard(), self._turn:
+            self._require_writable()
             if self._genesis is None:
                 return None
             return publish(
@@ -439,6 +442,10 @@ class Node:
         if self._keys is None:
             raise ConfigurationError("the ledger is open for reading only")
         return self._keys
+
+    def _require_writable(self) -> None:
+        if self._keys is None:
+            raise ConfigurationError("the ledger is open for reading only")
 
     @property
     def _note_signer(self) -> NoteSigner:
