@@ -130,7 +130,7 @@ def begin() -> tuple[Court, list[Chip]]:
 
 
 @settings(
-    max_examples=40,
+    max_examples=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

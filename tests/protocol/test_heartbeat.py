@@ -230,7 +230,7 @@ def test_every_heartbeat_goes_there_and_back(body: Heartbeat):
     assert len(payload) < heartbeat.MAX_HEARTBEAT_BYTES - 200
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(mutations(cbor.encode(HEARTBEAT)))
 def test_changed_payloads_give_a_heartbeat_or_a_refusal(payload: bytes):
     body = only_refusals(heartbeat.decode, payload)

@@ -367,7 +367,7 @@ def test_random_bytes_are_refused(data: bytes):
     assert only_refusals(st.decode, data) is None
 
 
-@settings(max_examples=250)
+@settings(max_examples=120)
 @given(h.data())
 def test_changed_tokens_give_a_statement_in_its_one_form_or_a_refusal(data: h.DataObject):
     kind = data.draw(h.sampled_from(KINDS))
@@ -376,7 +376,7 @@ def test_changed_tokens_give_a_statement_in_its_one_form_or_a_refusal(data: h.Da
         assert st.encode_body(message.body) == message.sign1.payload
 
 
-@settings(max_examples=250)
+@settings(max_examples=120)
 @given(h.data())
 def test_changed_members_give_a_statement_in_its_one_form_or_a_refusal(data: h.DataObject):
     kind = data.draw(h.sampled_from(list(BODIES)))
