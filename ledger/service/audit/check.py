@@ -110,6 +110,8 @@ class _Check:
         self._keys: dict[Subject, bytes] = {}
         self._link_sum = self._link_count = 0
         self._received_ms = 0
+        self._fault: FaultFound | None = None
+        """What is wrong with the form of the entry behind the last one read."""
         self._documents: list[dict[str, Any]] = []
         self._decisions: list[dict[str, Any]] = []
 
@@ -243,6 +245,8 @@ class _Check:
                 yield from _settled(*under_way.popleft())
         while under_way:
             yield from _settled(*under_way.popleft())
+        if self._fault is not None:
+            raise self._fault
 
     def _chunks(self) -> Iterator[list[_Row]]:
         position = 0
@@ -260,11 +264,13 @@ class _Check:
             for expected, values in enumerate(rows, position):
                 try:
                     parsed.append(_parse(values, expected))
-                except FaultFound:
+                except FaultFound as found:
                     # What comes before is checked first: the first fault is the one to name.
-                    yield parsed
-                    raise
+                    self._fault = found
+                    break
             yield parsed
+            if self._fault is not None:
+                return
             position += len(rows)
 
     def _ahead(self, chunk: list[_Row]) -> "Future[list[bool]] | None":
