@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from ledger.appraisal.appraiser import Appraiser, LoggedEntry
 from ledger.appraisal.places import cached_places
-from ledger.errors import IntegrityError, Refused
+from ledger.errors import IntegrityError, Refused, StorageError
 from ledger.geo.borders import Borders
 from ledger.log.chain import Leaf, decode_leaf, leaf_hash
 from ledger.protocol import statements as st
@@ -27,12 +27,12 @@ from ledger.registry.apply import apply
 from ledger.registry.judge import judge
 from ledger.registry.records import Registry, Subject
 from ledger.service.audit import tables
-from ledger.service.audit.report import CheckReport, FaultFound
+from ledger.service.audit.report import CheckReport, Fault, FaultFound
 from ledger.service.audit.tree import TreeCheck
 from ledger.service.audit.verdicts import VerdictCheck
 from ledger.service.sequence import document_number
 from ledger.store.engine import open_engine, reading
-from ledger.store.log_rows import Head, entry_table, read_head
+from ledger.store.log_rows import Head, entry_table, head_table, read_head
 from ledger.store.schema import require_current
 from ledger.values import ZERO_DIGEST, sha256, subject_key
 
@@ -64,13 +64,26 @@ def check_ledger(
             _Check(connection, report, executor, borders).run(progress)
     except FaultFound as found:
         report.faults.append(found.fault)
-    except IntegrityError as error:
-        report.faults.append(FaultFound(_reached(report), str(error)).fault)
+    except (IntegrityError, StorageError) as error:
+        report.faults.append(_stored_fault(engine, report, error))
     except Refused as refusal:
         report.faults.append(FaultFound(_reached(report), refusal.detail).fault)
     finally:
         engine.dispose()
     return report
+
+
+def _stored_fault(
+    engine: Engine, report: CheckReport, error: IntegrityError | StorageError
+) -> Fault:
+    """What a fault of stored data is; a database server that does not answer is none."""
+    if not isinstance(error.__cause__, SQLAlchemyError):
+        return Fault(_reached(report), str(error))
+    if isinstance(error, StorageError) and (
+        engine.dialect.name != "sqlite" or "locked" in str(error)
+    ):
+        raise error
+    return Fault("database file", f"SQLite cannot read it: {error}")
 
 
 def _reached(report: CheckReport) -> str:
@@ -117,15 +130,14 @@ class _Check:
 
     def run(self, progress: Progress | None) -> None:
         self._check_file()
-        head = read_head(self._connection)
+        head = self._head()
         for row in self._rows():
             if row.index == head.verifier_position:
                 self._check_verifier()
             self._entry(row)
             if progress is not None and row.index % 100 == 0:
                 progress(row.index, head.size)
-        if head.size != self._report.entries:
-            raise FaultFound(f"entry {self._report.entries}", "it is missing")
+        self._check_ends(head)
         if head.verifier_position == head.size:
             self._check_verifier()
         self._finish(head)
@@ -142,6 +154,30 @@ class _Check:
             said = str(getattr(error, "orig", error))
         if said != "ok":
             raise FaultFound("database file", f"SQLite finds it damaged: {said}")
+        tables.check_types(self._connection)
+
+    def _head(self) -> Head:
+        rows = self._connection.execute(select(func.count()).select_from(head_table)).scalar()
+        if rows != 1:
+            raise FaultFound("log head", f"it has {rows} rows instead of one")
+        try:
+            head = read_head(self._connection)
+        except IntegrityError as error:
+            raise FaultFound("log head", str(error)) from error
+        if not 0 <= head.verifier_position <= head.size:
+            raise FaultFound("log head", "its verifier has read entries that there are not")
+        return head
+
+    def _check_ends(self, head: Head) -> None:
+        """The walk met every entry that there has to be, and no other is stored."""
+        entries = self._report.entries
+        if entries < head.size:
+            raise FaultFound(f"entry {entries}", "it is missing")
+        if entries > head.size:
+            raise FaultFound(f"entry {head.size}", f"the log's head says that it has {head.size}")
+        first = self._connection.execute(select(func.min(entry_table.c.idx))).scalar()
+        if first is not None and first < 0:
+            raise FaultFound(f"entry {first}", "a log begins with entry 0")
 
     # -- entries ----------------------------------------------------------------------------
 

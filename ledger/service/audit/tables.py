@@ -3,15 +3,22 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Boolean, Connection, Float, Integer, LargeBinary, select
 
 from ledger.appraisal.case import Case
 from ledger.protocol import cbor
 from ledger.registry.records import Registry, Subject
 from ledger.service.audit.report import FaultFound
+from ledger.service.publish import checkpoint_table
 from ledger.service.sequence import decision_table
 from ledger.store.case_rows import case_licence_table, case_table
-from ledger.store.log_rows import link_table, subject_table
+from ledger.store.log_rows import (
+    entry_table,
+    head_table,
+    link_table,
+    subject_table,
+    tile_table,
+)
 from ledger.store.registry_rows import (
     chip_row,
     chip_table,
@@ -28,9 +35,57 @@ Row = Mapping[str, Any]
 MODULUS = 1 << 256
 
 
+def check_types(connection: Connection) -> None:
+    """SQLite keeps a value of any type in any column; everything behind relies on the declared."""
+    for table in _TABLES:
+        cases = " ".join(
+            f"WHEN {_of_another_type(column)} THEN '{column.name}'" for column in table.columns
+        )
+        query = (
+            f"SELECT name FROM (SELECT CASE {cases} END AS name FROM {table.name}) "  # noqa: S608
+            "WHERE name IS NOT NULL LIMIT 1"
+        )
+        name = connection.exec_driver_sql(query).scalar()
+        if name is not None:
+            raise FaultFound(f"table {table.name}", f"column {name} has a value of another type")
+
+
+def _of_another_type(column: Any) -> str:
+    name, kind = f'"{column.name}"', column.type
+    if isinstance(kind, Boolean):
+        return f"typeof({name}) <> 'integer' OR {name} NOT IN (0, 1)"
+    if isinstance(kind, Integer):
+        stored = "integer"
+    elif isinstance(kind, Float):
+        stored = "real"
+    else:
+        stored = "blob" if isinstance(kind, LargeBinary) else "text"
+    allowed = f"'{stored}', 'null'" if column.nullable else f"'{stored}'"
+    return f"typeof({name}) NOT IN ({allowed})"
+
+
+_TABLES = (
+    head_table,
+    entry_table,
+    link_table,
+    subject_table,
+    tile_table,
+    checkpoint_table,
+    document_table,
+    key_table,
+    party_table,
+    licence_table,
+    chip_table,
+    decision_table,
+    case_table,
+    case_licence_table,
+)
+
+
 def link_term(subject: bytes, seq: int, index: int) -> int:
     """One row's share in an order-free sum over all link rows."""
-    return int.from_bytes(sha256(subject + seq.to_bytes(8) + index.to_bytes(8)))
+    numbers = seq.to_bytes(8, signed=True) + index.to_bytes(8, signed=True)
+    return int.from_bytes(sha256(subject + numbers))
 
 
 def check_links(connection: Connection, expected: int, count: int) -> None:
