@@ -41,7 +41,13 @@ def tell(folder: Path, database: str | None = None, rounds: int = 4) -> Stage:
     stage.conflict(w.birth(replace(honest, signer=signer("thief"))))
     stage.conflict(w.ship(honest, by=w.reseller))
     stage.take(
-        w.policy(version=2, title="second policy", revoke_after_forks=3, silence_hold_after_h=8)
+        w.policy(
+            version=2,
+            title="second policy",
+            revoke_after_forks=3,
+            silence_after_h=4,
+            silence_hold_after_h=8,
+        )
     )
     stage.take(w.licence(id="L-2", holder="reseller", countries=["MY"], quota_per_year=1))
     for _ in range(rounds):
