@@ -76,7 +76,7 @@ def read_head(connection: Connection, *, lock: bool = False) -> Head:
     try:
         frontier = CompactRange.decode(row["frontier"])
         published = CompactRange.decode(row["published_frontier"])
-    except Refused as error:
+    except (Refused, TypeError) as error:  # SQLite keeps a text in a column of bytes, if told to
         raise IntegrityError(f"the head row's compact range is damaged: {error}") from error
     if (frontier.size, published.size) != (row["size"], row["published_size"]):
         raise IntegrityError("the head row contradicts its own compact range")
