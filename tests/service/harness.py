@@ -1,6 +1,10 @@
 """A node on a simulated clock with a world in it."""
 
+import atexit
+import shutil
+import tempfile
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +102,25 @@ def found(node: Node, world: World | None = None, chips: int = 1, **policy: Any)
         stage.take(w.ship(*stage.chips), w.receive(*stage.chips), w.install(*stage.chips))
     node.follow()
     return stage
+
+
+def founded(folder: Path, chips: int = 1) -> Stage:
+    """What ``found`` makes in ``folder``, copied from one that was made before: much quicker."""
+    for source in _made(chips).iterdir():
+        target = folder / source.name
+        if source.is_dir():
+            shutil.copytree(source, target)
+        else:
+            shutil.copyfile(source, target)
+    world = World()
+    stage = Stage(open_node(folder), world, [world.chip(number) for number in range(chips)])
+    stage.node.follow()
+    return stage
+
+
+@cache
+def _made(chips: int) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="cp-founded-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    found(open_node(folder), chips=chips).node.close()
+    return folder

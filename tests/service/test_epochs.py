@@ -14,16 +14,16 @@ from ledger.service.views import Receipt
 from ledger.store.engine import reading
 from ledger.store.log_rows import entry_table, read_head
 from ledger.values import MILLIS_PER_DAY
-from tests.service.harness import HOUR_MS, Stage, found, open_node
+from tests.service.harness import HOUR_MS, Stage, found, founded, open_node
 from tests.service.ticking import TickingClock
 from tests.world import START_MS, World
 
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
-    node = open_node(tmp_path)
-    yield found(node, chips=1)
-    node.close()
+    stage = founded(tmp_path)
+    yield stage
+    stage.node.close()
 
 
 def epochs(node: Node) -> list[tuple[int, st.Epoch]]:

@@ -20,7 +20,7 @@ from ledger.service.node import Node
 from ledger.service.views import Receipt
 from ledger.store.engine import writing
 from ledger.store.log_rows import entry_table
-from tests.service.harness import Stage, found, open_node
+from tests.service.harness import Stage, found, founded, open_node
 from tests.service.storied import flipped
 from tests.world import SINGAPORE
 
@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
-    stage = found(open_node(tmp_path), chips=2)
+    stage = founded(tmp_path, chips=2)
     yield stage
     stage.node.close()
 
@@ -239,7 +239,7 @@ SMALL_FILES = """
 import sys
 from pathlib import Path
 from ledger.errors import StorageError
-from tests.service.harness import Stage, found, open_node
+from tests.service.harness import Stage, found, founded, open_node
 stage = found(open_node(Path(sys.argv[1])), chips=1)
 import resource
 path = Path(sys.argv[1]) / "ledger.db-wal"

@@ -100,7 +100,14 @@ def test_story_has_decisions_of_every_sort(undisturbed: bytes, tmp_path: Path) -
     assert {rule for item in items for rule in item["rules"]} >= {"silence", "location-claim"}
 
 
-@pytest.mark.parametrize("interruption", INTERRUPTIONS)
+@pytest.mark.parametrize(
+    "interruption",
+    [
+        crash,
+        save,
+        *(pytest.param(f, marks=pytest.mark.slow) for f in (close_and_open, lose_verifier)),
+    ],
+)
 def test_interruptions_everywhere_change_nothing(
     undisturbed: bytes, tmp_path: Path, interruption: Interruption
 ) -> None:
@@ -123,7 +130,7 @@ def _at_random(undisturbed: bytes, folders: pytest.TempPathFactory, plan: list[i
 _PLANS = some.lists(some.none() | some.integers(0, 3), min_size=20, max_size=54)
 
 
-@settings(max_examples=3, suppress_health_check=list(HealthCheck))
+@settings(max_examples=2, suppress_health_check=list(HealthCheck))
 @given(plan=_PLANS)
 def test_interruptions_at_random_change_nothing(
     undisturbed: bytes, tmp_path_factory: pytest.TempPathFactory, plan: list[int | None]

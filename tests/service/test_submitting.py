@@ -16,7 +16,7 @@ from ledger.protocol.statements import Kind
 from ledger.service.views import Receipt
 from ledger.store.engine import reading
 from ledger.store.log_rows import entry_table
-from tests.service.harness import HOUR_MS, Stage, found, open_node
+from tests.service.harness import HOUR_MS, Stage, found, founded, open_node
 from tests.world import SINGAPORE, Chip, World, seed, signer
 
 P384_ORDER = int(
@@ -27,9 +27,9 @@ P384_ORDER = int(
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
-    node = open_node(tmp_path)
-    yield found(node, chips=2)
-    node.close()
+    stage = founded(tmp_path, chips=2)
+    yield stage
+    stage.node.close()
 
 
 def forget(chip: Chip) -> Chip:

@@ -1,5 +1,6 @@
 """Records of every type come back as they were, and the first registration of a key stands."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
@@ -306,7 +307,7 @@ def test_damaged_record_is_an_integrity_error_and_no_refusal(
         connection.execute(update(table).values(**{column: value}))
     with reading(sqlite_engine) as connection:
         registry = StoreRegistry(connection)
-        looks = {
+        looks: dict[str, Callable[[], object]] = {
             "chips": lambda: registry.find_chip(FULL_CHIP.ueid),
             "parties": lambda: registry.find_party("a"),
             "licences": lambda: registry.find_licence(body.id),

@@ -43,7 +43,9 @@ def test_writers_in_threads_never_fork(engine: Engine, database: str) -> None:
         assert [index for index, _ in result] == sorted(index for index, _ in result)
     with reading(engine) as connection:
         head = read_head(connection)
-        hashes = dict(connection.execute(select(entry_table.c.idx, entry_table.c.leaf_hash)).all())
+        hashes: dict[int, bytes] = dict(
+            connection.execute(select(entry_table.c.idx, entry_table.c.leaf_hash)).all()
+        )
         links = connection.execute(select(link_table)).all()
     assert hashes == places
     assert head.frontier == CompactRange().extend([places[index] for index in range(total)])
