@@ -126,12 +126,8 @@ REASONS: dict[Reason, ReasonInfo] = {
         "A CBOR map has the same key twice", "Give each key once."
     ),
     Reason.CBOR_TOO_DEEP: ReasonInfo("The CBOR is nested too deeply", "Flatten the message."),
-    Reason.CBOR_TRAILING_BYTES: ReasonInfo(
-        "Bytes follow the CBOR item", "Send exactly one item."
-    ),
-    Reason.CBOR_TAG: ReasonInfo(
-        "A CBOR tag stands where none is allowed", "Leave the tag out."
-    ),
+    Reason.CBOR_TRAILING_BYTES: ReasonInfo("Bytes follow the CBOR item", "Send exactly one item."),
+    Reason.CBOR_TAG: ReasonInfo("A CBOR tag stands where none is allowed", "Leave the tag out."),
     Reason.SEQUENCE_TOO_LONG: ReasonInfo(
         "The CBOR sequence has more items than allowed", "Send several smaller batches."
     ),
