@@ -4,7 +4,7 @@
 seeds and a time that the test moves.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
@@ -67,7 +67,7 @@ class Chip:
             counter=self.counter,
             previous=self.previous,
         )
-        token = st.sign(replace(body, **changes), self.signer)
+        token = st.sign(body._replace(**changes), self.signer)
         self.previous = st.decode(token).content_digest
         return token
 

@@ -8,10 +8,10 @@ Rule ids are those of ``ledger.protocol.policy.RuleId``; ``docs/rules.md`` lists
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
 from math import asin, cos, radians, sin, sqrt
+from typing import NamedTuple
 
 from ledger.appraisal.case import Case, Fix, Seen
 from ledger.protocol.heartbeat import Heartbeat
@@ -33,8 +33,7 @@ class Tier(IntEnum):
     CONTRAINDICATED = 96
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """What one rule says about one entry, in words.
 
     ``unclear``: the location claim shows neither a place inside nor one outside.
@@ -46,8 +45,7 @@ class Finding:
     unclear: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """Everything a rule may look at. ``chip`` is the record before this heartbeat."""
 
     body: Heartbeat

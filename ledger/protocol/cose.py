@@ -23,6 +23,7 @@ MAX_TYP_LENGTH = 127
 
 ALG, CRIT, KID, TYP = 1, 2, 4, 16
 _TAG_18 = 0xD2
+_NOTHING_MORE: frozenset[int] = frozenset()
 _MAX_DEPTH = 4
 _CACHED_HEADERS = 4_096
 
@@ -62,7 +63,7 @@ def decode_sign1(
     token: bytes,
     *,
     max_size: int = MAX_TOKEN_SIZE,
-    extra_protected: frozenset[int] = frozenset(),
+    extra_protected: frozenset[int] = _NOTHING_MORE,
 ) -> Sign1:
     """Split a token into its parts and check its form; verify nothing.
 
@@ -184,6 +185,6 @@ def sign1(
     if typ is not None:
         header[TYP] = typ
     protected = cbor.encode(header)
-    _decode_header(protected, frozenset())  # never emit what decode_sign1 refuses
+    _decode_header(protected, _NOTHING_MORE)  # never emit what decode_sign1 refuses
     signature = signer.sign(sig_structure(protected, payload, external_aad))
     return bytes([_TAG_18]) + cbor2.dumps((protected, {}, payload, signature))

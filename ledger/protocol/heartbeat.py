@@ -5,9 +5,8 @@ and limits. Here the claims that the profile adds to plain EAT are required and 
 """
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from ledger.errors import Reason, Refused
 from ledger.protocol import cbor, eat
@@ -48,8 +47,7 @@ _MAX_UINT = 2**53
 _MODEL = re.compile(rb"[\x21-\x7e]{1,32}")
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(NamedTuple):
     """The chip's own claim of its place: WGS84 degrees, accuracy in metres, time in seconds."""
 
     latitude: float
@@ -58,8 +56,7 @@ class Location:
     timestamp: int
 
 
-@dataclass(frozen=True, slots=True)
-class Measurement:
+class Measurement(NamedTuple):
     """What runs on the chip: firmware version, security version number, SHA-256 of the image."""
 
     version: str
@@ -67,8 +64,7 @@ class Measurement:
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
+class Heartbeat(NamedTuple):
     """The claims of one heartbeat. ``iat`` in seconds, ``uptime`` in seconds since boot.
 
     ``previous`` is the content digest (SHA-256 of the Sig_structure) of the chip's heartbeat with

@@ -9,7 +9,7 @@ transaction.
 
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,8 +17,10 @@ from typing import Any
 from sqlalchemy import Connection, Engine, insert, select
 
 from ledger.errors import Reason, Refused
+from ledger.protocol import cose
 from ledger.protocol import statements as st
-from ledger.protocol.keys import Algorithm, PublicKey, verify_many
+from ledger.protocol.heartbeat import MAX_HEARTBEAT_BYTES
+from ledger.protocol.keys import Algorithm, PublicKey
 from ledger.protocol.statements import Kind, Message
 from ledger.registry.apply import apply
 from ledger.registry.judge import check_freshness, judge
@@ -30,6 +32,7 @@ from ledger.registry.records import (
     Verdict,
     chip_subject,
 )
+from ledger.service.admission import Opened, assemble, open_heartbeats, open_token
 from ledger.service.views import Directive, Lease, Receipt
 from ledger.store.engine import reading, writing
 from ledger.store.log_rows import Appender, entry_table, link_table, read_head, update_head
@@ -48,9 +51,9 @@ REMEMBERED = 200_000
 RECENT_MESSAGES = 8_192
 """Decoded statements kept for the verifier (about 25 MB)."""
 _CHUNK = 128
-"""Statements admitted, and signatures handed to an executor, at a time: about 10 ms of work."""
-_WORTH_SENDING = 16
-"""Fewer signatures than this are checked at once, without an executor."""
+"""Tokens handed to an executor at a time: about 15 ms of work."""
+WORTH_SENDING = 16
+"""Fewer tokens than this are opened at once, without an executor."""
 
 
 @dataclass(slots=True)
@@ -60,9 +63,6 @@ class Candidate:
     message: Message | None = None
     refusal: Refused | None = None
     authentic: bool = False
-
-
-_Signed = tuple[Candidate, Message, PublicKey]
 
 
 @dataclass(slots=True)
@@ -186,48 +186,60 @@ class Sequencer:
     def _admit(self, tokens: Sequence[bytes], now_ms: int, expect: Kind | None) -> list[Candidate]:
         """Decode, refuse what the last committed record refuses, check the signatures left.
 
-        Piece by piece, so that with an executor one piece's signatures are checked while the next
-        one is decoded.
+        With an executor, heartbeats are decoded and their signatures checked there, piece by piece.
         """
         candidates: list[Candidate] = []
-        checks: list[tuple[list[_Signed], Future[list[bool]] | list[bool]]] = []
         with reading(self.engine) as connection:
             documents = self._current_documents(connection, read_head(connection).documents)
             registry = StoreRegistry(connection, self.known_owners, documents)
-            for at in range(0, len(tokens), _CHUNK):
-                piece = [_decode(token, expect) for token in tokens[at : at + _CHUNK]]
-                signed = self._signed(registry, piece, now_ms)
-                checks.append((signed, self._verify(signed)))
-                candidates += piece
-        for signed, result in checks:
-            found = result if isinstance(result, list) else result.result()
-            for (candidate, _, _), good in zip(signed, found, strict=True):
-                candidate.authentic = good
-                if not good:
-                    candidate.refusal = _bad_signature()
+            if self.executor is None or expect is not Kind.HEARTBEAT or len(tokens) < WORTH_SENDING:
+                opened = (open_token(token, expect) for token in tokens)
+                return self._screen(registry, list(opened), now_ms)
+            for piece in self._opened_elsewhere(self.executor, registry, tokens):
+                candidates += self._screen(registry, piece, now_ms)
         return candidates
 
-    def _signed(
-        self, registry: StoreRegistry, piece: list[Candidate], now_ms: int
-    ) -> list[_Signed]:
-        """Those of a piece whose signature is worth checking, with the key to check it with."""
-        registry.load_owners(c.message.kid for c in piece if c.message is not None)
-        signed: list[_Signed] = []
-        for candidate in piece:
-            if candidate.message is not None:
-                key = self._key_or_refusal(registry, candidate, now_ms)
-                if key is not None:
-                    signed.append((candidate, candidate.message, key))
-        return signed
+    def _opened_elsewhere(
+        self, executor: Executor, registry: StoreRegistry, tokens: Sequence[bytes]
+    ) -> Iterator[list[Opened]]:
+        """Heartbeats as another process opens them; all pieces are sent before one is awaited."""
+        epochs = [epoch.id for epoch in registry.epochs[-2:]]
+        sent = []
+        for at in range(0, len(tokens), _CHUNK):
+            piece = list(tokens[at : at + _CHUNK])
+            envelopes = [_envelope(token) for token in piece]
+            registry.load_owners(sign1.kid for sign1 in envelopes if sign1 is not None)
+            keys = [self._raw_key(sign1) for sign1 in envelopes]
+            future = executor.submit(open_heartbeats, piece, keys, epochs)
+            sent.append((piece, envelopes, future))
+        for piece, envelopes, future in sent:
+            yield list(map(assemble, piece, envelopes, future.result()))
 
-    def _verify(self, signed: list[_Signed]) -> Future[list[bool]] | list[bool]:
-        items = [
-            (int(key.alg), key.raw, message.tbs, message.sign1.signature)
-            for _, message, key in signed
+    def _raw_key(self, sign1: cose.Sign1 | None) -> tuple[int, bytes] | None:
+        owner = None if sign1 is None else self.known_owners.get(sign1.kid)
+        return None if owner is None else (int(owner.key.alg), owner.key.raw)
+
+    def _screen(self, registry: StoreRegistry, piece: list[Opened], now_ms: int) -> list[Candidate]:
+        """Refuse what the record refuses, then what is badly signed."""
+        candidates = [
+            Candidate(refusal=opened) if isinstance(opened, Refused) else Candidate(opened[0])
+            for opened in piece
         ]
-        if self.executor is None or len(items) < _WORTH_SENDING:
-            return verify_many(items)
-        return self.executor.submit(verify_many, items)
+        registry.load_owners(c.message.kid for c in candidates if c.message is not None)
+        for candidate, opened in zip(candidates, piece, strict=True):
+            message = candidate.message
+            if message is None or isinstance(opened, Refused):
+                continue
+            key = self._key_or_refusal(registry, candidate, now_ms)
+            if key is None:
+                continue
+            checked = opened[1]
+            if checked is None or checked[0] != key.raw:
+                checked = key.raw, key.verify(message.tbs, message.sign1.signature)
+            candidate.authentic = checked[1]
+            if not candidate.authentic:
+                candidate.refusal = _bad_signature()
+        return candidates
 
 
 class Batch:
@@ -388,20 +400,22 @@ def move_simulated_clock(engine: Engine, now_ms: int) -> None:
         update_head(connection, simulated_ms=now_ms)
 
 
-def _decode(token: bytes, expect: Kind | None) -> Candidate:
-    try:
-        return Candidate(message=st.decode(token, expect=expect))
-    except Refused as refusal:
-        return Candidate(refusal=refusal)
-
-
 def _same_content(body: bytes, message: Message, content: bytes) -> bool:
     if body == message.token:
         return True
+    if message.sign1.payload not in body:  # what a token says stands in it as it is
+        return False
     try:
         return st.decode(body).content_digest == content
     except Refused:
         return False
+
+
+def _envelope(token: bytes) -> cose.Sign1 | None:
+    try:
+        return cose.decode_sign1(token, max_size=MAX_HEARTBEAT_BYTES)
+    except Refused:
+        return None
 
 
 def _refusal(candidate: Candidate) -> Refused:

@@ -1,6 +1,5 @@
 """Each rule: what it affirms, warns of, contraindicates, and in which words."""
 
-from dataclasses import replace
 from hashlib import sha256
 from typing import Any, get_args
 
@@ -113,14 +112,14 @@ def test_debug(stage: tuple[Court, Chip]):
 def test_measurements(stage: tuple[Court, Chip]):
     made, chip = stage
     says(made, chip, "measurements", OK, "firmware 1.0 is a reference value")
-    old = replace(FIRMWARE, svn=2)
+    old = FIRMWARE._replace(svn=2)
     words = "firmware 1.0 has security version 2 under 3"
     says(made, chip, "measurements", BAD, words, measurement=old)
     digest = sha256(b"evil").digest()
     for wrong in (
-        replace(FIRMWARE, digest=digest),
-        replace(FIRMWARE, svn=4),
-        replace(FIRMWARE, version="1.1"),
+        FIRMWARE._replace(digest=digest),
+        FIRMWARE._replace(svn=4),
+        FIRMWARE._replace(version="1.1"),
     ):
         finding = made.look(chip, measurement=wrong)["measurements"]
         assert finding.tier is BAD

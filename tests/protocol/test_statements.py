@@ -1,6 +1,5 @@
 """Statements: every kind there and back, every member at its limits, one encoding, fuzz."""
 
-from dataclasses import FrozenInstanceError
 from hashlib import sha256
 from typing import Any
 
@@ -342,7 +341,7 @@ def test_binding_message_binds_ueid_and_key():
 def test_bodies_are_frozen():
     with pytest.raises(ValidationError):
         body(Kind.SHIP).to = "x"
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         body(Kind.HEARTBEAT).counter = 7
 
 
