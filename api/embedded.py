@@ -12,6 +12,7 @@ from typing import Self
 from api import logs
 from api.server import Server
 from api.settings import ServiceSettings
+from api.workers import calm_collector
 from ledger.errors import ChipPassportError, ConfigurationError
 from ledger.service.node import Node
 
@@ -154,6 +155,7 @@ def _serve(
         try:
             server = Server(node, host=host, port=port, settings=settings)
             threading.Thread(target=_watch, args=(pipe, server), daemon=True).start()
+            calm_collector()
             server.run(on_ready=pipe.send, signals=(signal.SIGTERM,))
         finally:
             node.close()

@@ -35,7 +35,7 @@ class ServiceSettings(BaseSettings):
     """Longest time that a request body may take to arrive."""
     max_group: Annotated[int, Field(ge=1, le=MAX_BATCH_ITEMS)] = 512
     """Most single posts that share one durable write."""
-    batch_workers: Annotated[int, Field(ge=1, le=64)] = 2
+    batch_workers: Annotated[int, Field(ge=1, le=64)] = 4
     """Threads that process batches."""
     read_workers: Annotated[int, Field(ge=1, le=256)] = 8
     """Threads that answer queries."""

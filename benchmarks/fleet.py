@@ -1,10 +1,11 @@
 """A ledger with a fleet on it, and heartbeats signed beforehand."""
 
 import time
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
 
+from api.workers import worker_pool
 from ledger.errors import Refused
 from ledger.service.clock import SimulatedClock, SystemClock
 from ledger.service.keys import write_keys
@@ -20,7 +21,7 @@ def open_node(folder: Path, *, real_clock: bool, workers: int = 0) -> Node:
     if not keys.exists():
         write_keys(keys, seed("ledger"), seed("verifier"))
     clock = SystemClock() if real_clock else SimulatedClock(START_MS)
-    executor: Executor | None = ProcessPoolExecutor(workers) if workers else None
+    executor: Executor | None = worker_pool(workers) if workers else None
     return Node.open(
         NodeSettings(database=str(folder / "ledger.db"), keys=keys, clock=clock, executor=executor)
     )

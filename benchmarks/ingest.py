@@ -18,7 +18,7 @@ from ledger.protocol.keys import verify_many
 from tests.world import Chip
 
 ROUTE = "/v1/heartbeats"
-LANES = 2
+LANES = 4
 SINGLES_UNDER_WAY = 16
 
 

@@ -62,10 +62,11 @@ def _check(database: str) -> "CheckReport":
 
 def _tell_sound(report: "CheckReport", database: str) -> None:
     from api.cli import output
+    from ledger.store.engine import shown_database
 
     number = output.number
     screen = output.console()
-    screen.print(f"sound: {database}", style="bold green")
+    screen.print(f"sound: {shown_database(database)}", style="bold green")
     for label, value in (
         ("ledger", report.origin or "no genesis yet"),
         ("entries", number(report.entries)),

@@ -5,8 +5,6 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Iterator
-from concurrent.futures import Executor
 from datetime import UTC, datetime
 from enum import StrEnum
 from ipaddress import ip_address
@@ -117,16 +115,18 @@ def serve(
 
     from api import logs
     from api.server import Server
+    from api.workers import calm_collector, worker_pool
     from ledger.service.node import Node, NodeSettings
 
     logs.configure(level=log_level.value, form=log_format.value)
     logging.getLogger("alembic").setLevel(logging.WARNING)  # a migration is no news to anybody
-    with signature_workers(workers) as executor:
+    with worker_pool(workers) if workers else contextlib.nullcontext() as executor:
         node = Node.open(NodeSettings(name, keys, time, kid, executor))
         try:
             server = Server(node, host=host, port=port)
             if until_eof:
                 threading.Thread(target=_watch_input, args=(server,), daemon=True).start()
+            calm_collector()
             server.run(on_ready=lambda url: _ready(url, node, ready_file))
         finally:
             node.close()
@@ -193,40 +193,6 @@ def parse_time(text: str) -> int:
     if ms < 0:
         raise UsageError(f"{text} lies before 1970")
     return ms
-
-
-@contextlib.contextmanager
-def signature_workers(count: int) -> Iterator[Executor | None]:
-    """A pool of ``count`` processes; None for none."""
-    if not count:
-        yield None
-        return
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, context, initializer=_prepare_worker) as executor:
-        yield executor
-
-
-def _prepare_worker() -> None:
-    """A worker ends with its pool: not by the terminal's Ctrl-C, but when its parent is gone.
-
-    A pool's workers hold both ends of their queue, so they would wait for ever on a parent that
-    was killed.
-    """
-    import multiprocessing
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _watch_input(server: "Server") -> None:

@@ -26,10 +26,15 @@ WRITES = "chip_passport_writes"
 def database_url(database: str) -> URL:
     """URL of ``database``: an SQLAlchemy URL, or the path of a SQLite file."""
     if "://" not in database:
+        if database.startswith(("postgres:", "postgresql:")):  # no file, and no name to repeat
+            raise ConfigurationError("a database URL has two slashes after its colon")
         return URL.create("sqlite", database=str(Path(database)))
+    if database.partition("://")[2].partition("?")[0].count("@") > 1:
+        # A part of the password would be taken for the host, and named in errors.
+        raise ConfigurationError("write an @ within a database URL's user or password as %40")
     try:
         url = make_url(database)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise ConfigurationError("the database is a file path or a URL") from error
     if url.drivername in ("postgresql", "postgres"):
         url = url.set(drivername="postgresql+psycopg")
@@ -37,7 +42,19 @@ def database_url(database: str) -> URL:
         raise ConfigurationError(
             f"{url.get_backend_name()} is not supported; use SQLite or PostgreSQL"
         )
+    if url.drivername not in ("sqlite", "sqlite+pysqlite", "postgresql+psycopg"):
+        raise ConfigurationError(f"the driver of {url.drivername} is not supported; leave it out")
     return url
+
+
+def shown_database(database: str) -> str:
+    """The database's name as people may see it: a path, or a URL without its password."""
+    if "://" not in database:
+        return database
+    url = database_url(database)
+    if "password" in url.query:
+        url = url.update_query_dict({"password": "***"})
+    return url.render_as_string(hide_password=True)
 
 
 def open_engine(database: str, *, read_only: bool = False, create: bool = True) -> Engine:

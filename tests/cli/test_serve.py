@@ -133,9 +133,9 @@ def test_authority_allows_other_addresses_than_loopback(tmp_path: Path) -> None:
 
 WORKER = """
 import os, sys
-from api.cli.serve import signature_workers
+from api.workers import worker_pool
 if __name__ == "__main__":
-    with signature_workers(1) as executor:
+    with worker_pool(1) as executor:
         print(executor.submit(os.getpid).result(), flush=True)
         sys.stdin.read()
 """
