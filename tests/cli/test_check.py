@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from api.cli import check
 from api.cli.options import DEMO_DATABASE
+from ledger.service.check import CheckReport
 from tests.cli.harness import Program, Story
 
 
@@ -83,3 +85,36 @@ def test_demo_ledger_is_the_default(program: Program, story: Story) -> None:
 
 def test_database_that_does_not_exist_is_an_error_and_not_unsound(program: Program) -> None:
     assert "no ledger at nowhere.db" in program("check", "--database", "nowhere.db").complaint
+
+
+# -- passwords ------------------------------------------------------------------------------------
+
+
+def test_sound_database_server_is_named_without_its_password(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "_check", lambda database: CheckReport())
+    for url in ("postgresql://u:sEcret@host/db", "postgresql://u@host/db?password=sEcret"):
+        done = program("check", "--database", url)
+        assert done.code == 0
+        assert "sound: postgresql+psycopg://u" in done.out
+        assert "sEcret" not in done.out + done.err
+
+
+@pytest.mark.parametrize("command", ["check", "devices", "serve"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:sEcret@127.0.0.1:1/db",
+        "postgresql://u:sEcret@127.0.0.1:99999/db",
+        "postgresql://u:pass@sEcret/word@127.0.0.1:1/db",
+        "postgresql://u:127.0.0.1:sEcret/db",
+        "postgresql:/u:sEcret@host/db",
+        "postgresql+unheard://u:sEcret@host/db",
+        "postgresql+psycopg2://u:sEcret@host/db",
+        "sqlite://u:sEcret@host/db",
+        "mysql://u:sEcret@host/db",
+    ],
+)
+def test_no_error_repeats_a_password(program: Program, command: str, url: str) -> None:
+    assert "sEcret" not in program(command, "--database", url).complaint
