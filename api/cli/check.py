@@ -23,7 +23,14 @@ def check(
     signatures, hashes, each chip's chain, the tree and its tiles, checkpoints, the verifier's
     decisions, and every table made from them. The first fault is named with its place.
 
-    Not checked: that others have seen the same ledger. Compare the root with theirs.
+    \b
+    Not checked (docs/ledger.md says more):
+      that others have seen the same ledger; compare the root with theirs
+      that entries behind the newest checkpoint were not taken away
+      when exactly something came or was published, beyond order and bounds
+      decisions due behind the verifier's newest one and its saved state
+      that what a statement says is true
+      PostgreSQL's own catalogue; files beside the database
 
     Exit code 0: sound; 1: not sound; 2: the check could not be made.
     """

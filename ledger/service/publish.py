@@ -41,7 +41,8 @@ def publish(engine: Engine, signer: NoteSigner, origin: str, now_ms: int) -> byt
             )
         root = frontier.root()
         note = sign_checkpoint(Checkpoint(origin, head.size, root), [signer])
-        row = {"size": head.size, "root": root, "note": note, "published_ms": now_ms}
+        published_ms = max(now_ms, head.received_ms)  # where the clock went back
+        row = {"size": head.size, "root": root, "note": note, "published_ms": published_ms}
         connection.execute(insert(checkpoint_table), [row])
         update_head(connection, published_size=head.size, published_frontier=frontier.encode())
     return note

@@ -35,7 +35,14 @@ from ledger.registry.records import (
 from ledger.service.admission import Opened, assemble, open_heartbeats, open_token
 from ledger.service.views import Directive, Lease, Receipt
 from ledger.store.engine import reading, writing
-from ledger.store.log_rows import Appender, entry_table, link_table, read_head, update_head
+from ledger.store.log_rows import (
+    Appender,
+    Head,
+    entry_table,
+    link_table,
+    read_head,
+    update_head,
+)
 from ledger.store.registry_rows import Documents, StoreRegistry, load_documents
 from ledger.store.tables import DecisionRow
 from ledger.values import MILLIS_PER_SECOND, subject_key
@@ -132,6 +139,9 @@ class Sequencer:
                 batch = Batch(connection, appender, registry, now_ms)
                 yield batch
                 batch.flush()
+                genesis = registry.genesis
+                if genesis is not None and genesis.clock == "simulated":
+                    _keep_simulated_time(connection, head, appender.received_ms)
             # Only now is it certain that what is remembered is what is stored.
             memory.keep(appender, registry)
             self._memory = memory
@@ -398,6 +408,12 @@ def move_simulated_clock(engine: Engine, now_ms: int) -> None:
     """Store where a simulated clock stands, so that a restart goes on from there."""
     with writing(engine) as connection:
         update_head(connection, simulated_ms=now_ms)
+
+
+def _keep_simulated_time(connection: Connection, head: Head, received_ms: int) -> None:
+    """A simulated clock never stands before an entry, not even while it is on its way."""
+    if received_ms > head.simulated_ms:
+        update_head(connection, simulated_ms=received_ms)
 
 
 def _same_content(body: bytes, message: Message, content: bytes) -> bool:

@@ -40,7 +40,7 @@ def require_current(engine: Engine) -> None:
     """Refuse a database whose schema is not the newest (for read-only use)."""
     newest = ScriptDirectory.from_config(migration_config()).get_current_head()
     with reading(engine) as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
+        current = _revision(connection)
     if current is None:
         raise ConfigurationError("the database holds no ledger")
     if current != newest:
@@ -50,10 +50,18 @@ def require_current(engine: Engine) -> None:
         )
 
 
+def _revision(connection: Connection) -> str | None:
+    """Which schema the database says it has; None where it holds no ledger."""
+    found = MigrationContext.configure(connection).get_current_heads()
+    if len(found) > 1:
+        raise ConfigurationError("the ledger names several schemas; restore it from a backup")
+    return found[0] if found else None
+
+
 def _refuse_foreign(connection: Connection) -> None:
     """Never migrate somebody else's database, nor one from the future."""
     tables = set(inspect(connection).get_table_names())
-    current = MigrationContext.configure(connection).get_current_revision()
+    current = _revision(connection)
     known = {
         script.revision
         for script in ScriptDirectory.from_config(migration_config()).walk_revisions()

@@ -11,15 +11,17 @@ from ledger.appraisal.appraiser import Appraiser, LoggedEntry
 from ledger.appraisal.places import cached_places
 from ledger.errors import ConfigurationError
 from ledger.geo.borders import Borders
+from ledger.log.note import NoteSigner
 from ledger.protocol import statements as st
 from ledger.protocol.statements import Kind
 from ledger.registry.records import Registry
 from ledger.service.check import check_ledger
+from ledger.service.publish import publish
 from ledger.store.engine import open_engine, reading, writing
 from ledger.store.log_rows import entry_table
 from tests.service.harness import Stage, found, open_node
 from tests.service.storied import copy_of, counts, place, run, tell, value
-from tests.world import SINGAPORE, World
+from tests.world import SINGAPORE, World, signer
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +108,33 @@ def test_ledger_in_use_is_sound_at_any_moment(tmp_path: Path) -> None:
         assert check_ledger(path).faults == []
         stage.node.publish()
         assert check_ledger(path).faults == []
+    stage.node.close()
+
+
+def test_checkpoint_made_while_the_clock_is_back_is_sound(made: Path, tmp_path: Path) -> None:
+    path = copy_of(made, tmp_path)
+    came = "(SELECT received_ms FROM entries WHERE idx = size - 1)"
+    run(path, f"UPDATE checkpoints SET published_ms = {came}")
+    assert check_ledger(str(path)).faults == []
+    stage = found(open_node(tmp_path), chips=1)
+    origin = stage.node.status().origin
+    assert origin is not None
+    engine = open_engine(str(tmp_path / "ledger.db"))
+    publish(engine, NoteSigner(origin, signer("ledger")), origin, now_ms=1)
+    engine.dispose()
+    stage.node.close()
+    assert check_ledger(str(tmp_path / "ledger.db")).faults == []
+
+
+def test_ledger_stopped_while_its_clock_moves_is_sound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock is stored after the epochs on its way; entries must not be ahead of it."""
+    stage = found(open_node(tmp_path), chips=1)
+    monkeypatch.setattr("ledger.service.node.move_simulated_clock", lambda *_: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        stage.hours(48)
+    assert check_ledger(str(tmp_path / "ledger.db")).faults == []
     stage.node.close()
 
 

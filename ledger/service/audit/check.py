@@ -28,6 +28,7 @@ from ledger.registry.judge import judge
 from ledger.registry.records import Registry, Subject
 from ledger.service.audit import tables
 from ledger.service.audit.report import CheckReport, Fault, FaultFound
+from ledger.service.audit.schema import check_schema
 from ledger.service.audit.tree import TreeCheck
 from ledger.service.audit.verdicts import VerdictCheck
 from ledger.service.sequence import document_number
@@ -154,6 +155,7 @@ class _Check:
             said = str(getattr(error, "orig", error))
         if said != "ok":
             raise FaultFound("database file", f"SQLite finds it damaged: {said}")
+        check_schema(self._connection)
         tables.check_types(self._connection)
 
     def _head(self) -> Head:
@@ -197,7 +199,7 @@ class _Check:
         apply(self._registry, message, verdict, row.leaf.received_ms)
         if message.kind is Kind.GENESIS:
             self._found(message)
-        self._tree.add(row.values["leaf_hash"])
+        self._tree.add(row.values["leaf_hash"], row.leaf.received_ms)
         self._verdicts.after(logged)
         self._note(row, conflict)
         self._report.entries += 1
@@ -334,6 +336,7 @@ class _Check:
             raise FaultFound("log head", "it does not name the newest genesis, policy or epoch")
         if head.received_ms != self._received_ms:
             raise FaultFound("log head", "its time is not that of the last entry")
+        self._check_simulated_time(head)
         self._tree.finish(head)
         if head.published_frontier != self._tree.published:
             raise FaultFound("log head", "its published range is not that of the last checkpoint")
@@ -344,6 +347,14 @@ class _Check:
         tables.check_indexes(self._connection, self._documents, self._decisions)
         self._report.chips = len(self._registry.chips)
         self._report.unread = head.size - head.verifier_position
+
+    def _check_simulated_time(self, head: Head) -> None:
+        genesis = self._registry.genesis
+        if genesis is not None and genesis.clock == "simulated":
+            if head.simulated_ms < self._received_ms:
+                raise FaultFound("log head", "its simulated clock is behind the last entry")
+        elif head.simulated_ms:
+            raise FaultFound("log head", "it has a simulated time without a simulated clock")
 
 
 def _settled(chunk: list[_Row], future: "Future[list[bool]] | None") -> Iterator[_Row]:

@@ -15,8 +15,12 @@ from ledger.protocol.statements import Genesis
 from ledger.service.audit.report import CheckReport, FaultFound
 from ledger.service.publish import checkpoint_table
 from ledger.store.log_rows import Head, tile_table
+from ledger.values import MILLIS_PER_DAY
 
 FULL = TILE_WIDTH * 32
+CLOCK_TOLERANCE_MS = MILLIS_PER_DAY
+"""A machine's clock may be set back between a checkpoint and the next entry; a node that finds
+the ledger's time further ahead than this does not start."""
 
 
 class TreeCheck:
@@ -28,6 +32,9 @@ class TreeCheck:
         self.frontier = CompactRange()
         self.published = CompactRange()
         """Range of the last checkpoint passed."""
+        self._received_ms = 0
+        self._open: tuple[int, int] | None = None
+        """Size and time of the newest checkpoint, until an entry comes that is newer."""
         self._partial: dict[tuple[int, int], bytes] = {}
         self._pending: list[bytes] = []
         query = select(checkpoint_table).order_by(checkpoint_table.c.size)
@@ -42,8 +49,10 @@ class TreeCheck:
         self._origin = genesis.origin
         self._verifier = NoteVerifier(Vkey(genesis.origin, ED25519, key.raw))
 
-    def add(self, leaf_hash: bytes) -> None:
-        """The next entry's leaf hash."""
+    def add(self, leaf_hash: bytes, received_ms: int) -> None:
+        """The next entry's leaf hash, and when it came."""
+        self._check_published_before(received_ms)
+        self._received_ms = received_ms
         self._pending.append(leaf_hash)
         size = self.frontier.size + len(self._pending)
         while self._next is not None and self._next["size"] <= size:
@@ -67,6 +76,8 @@ class TreeCheck:
             )
         if head.frontier != self.frontier:
             raise FaultFound("log head", "its compact range is not that of the entries")
+        if head.simulated_ms:
+            self._check_published_before(head.simulated_ms)
         self._report.root = self.frontier.root().hex()
 
     def _settle(self) -> None:
@@ -110,5 +121,15 @@ class TreeCheck:
             raise FaultFound(place, "its root is not the one that the entries make")
         if row["root"] != checkpoint.root:
             raise FaultFound(place, "its row and its note name different roots")
+        if row["published_ms"] < self._received_ms:
+            raise FaultFound(place, "it was published before its last entry came")
+        self._open = (row["size"], row["published_ms"])
         self._report.checkpoints += 1
         self.published = self.frontier
+
+    def _check_published_before(self, later_ms: int) -> None:
+        if self._open is not None and self._open[1] > later_ms + CLOCK_TOLERANCE_MS:
+            raise FaultFound(
+                f"checkpoint {self._open[0]}", "it was published more than a day after what follows"
+            )
+        self._open = None
