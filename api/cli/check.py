@@ -86,5 +86,10 @@ def _tell_sound(report: "CheckReport", database: str) -> None:
         ("root", report.root or "–"),
     ):
         screen.print(f"  {label:<12}{value}", soft_wrap=True)
-    if report.unread:
-        screen.print(f"  the verifier has not read the last {number(report.unread)} entries yet")
+    if report.verifier_position < report.entries:
+        screen.print(f"  the verifier's state {_saved(report.verifier_position)}")
+
+
+def _saved(position: int) -> str:
+    """As of which entry the verifier's state was saved, and so was compared."""
+    return f"was saved as of entry {position - 1}" if position else "has not been saved yet"

@@ -11,6 +11,7 @@ from api.cli import check
 from api.cli.options import DEMO_DATABASE
 from ledger.service.check import CheckReport
 from tests.cli.harness import Program, Story
+from tests.service.harness import found, open_node
 
 
 @pytest.fixture
@@ -38,6 +39,22 @@ def test_sound_ledger_is_said_with_counts_and_root(program: Program, story: Stor
     facts = dict(line.split(maxsplit=1) for line in done.out.splitlines()[1:])
     assert len(facts["root"]) == 64
     assert facts["chips"] == "3"
+
+
+def test_entry_as_of_which_the_verifiers_state_was_saved_is_told(
+    program: Program, tmp_path: Path
+) -> None:
+    stage = found(open_node(tmp_path))
+    path = tmp_path / "ledger.db"
+    done = program("check", "--database", path)
+    assert done.out.splitlines()[-1] == "  the verifier's state has not been saved yet"
+    stage.node.close()
+    stage.node = open_node(tmp_path)
+    saved = stage.node.status().size - 1
+    stage.take(stage.token(stage.chips[0]))
+    done = program("check", "--database", path)
+    stage.node.close()
+    assert done.out.splitlines()[-1] == f"  the verifier's state was saved as of entry {saved}"
 
 
 def test_sound_ledger_as_json(program: Program, story: Story) -> None:

@@ -501,6 +501,34 @@ def test_decision_that_is_due_and_missing_is_found(
     assert closed_place(stage) == f"entry {cause}"
 
 
+def test_decision_that_was_due_before_the_newest_one_is_missed(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The verifier's state was not saved behind it, so only the newer decision says it was due."""
+    first, second = stage.chips
+    append = Follower._append
+    monkeypatch.setattr(
+        Follower,
+        "_append",
+        lambda self, drafts, now_ms: append(
+            self, [draft for draft in drafts if draft.ueid != first.ueid], now_ms
+        ),
+    )
+    for _ in range(2):
+        stage.beat(first, place=SINGAPORE)
+    path = stage.node.settings.database
+    assert check_ledger(path).faults == []  # the verifier may not have come to it yet
+    for _ in range(2):
+        stage.beat(second, place=SINGAPORE)
+    (decision,) = stage.decisions(second)
+    position = value(Path(path), "SELECT verifier_position FROM log_head")
+    report = check_ledger(path)
+    stage.node.close()
+    assert position < decision["index"]
+    assert report.faults[0].place == f"entry {decision['index']}"
+    assert f"should have decided on entry {decision['index'] - 3} first" in report.faults[0].problem
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -346,7 +346,7 @@ class _Check:
         tables.check_registry(self._connection, self._registry)
         tables.check_indexes(self._connection, self._documents, self._decisions)
         self._report.chips = len(self._registry.chips)
-        self._report.unread = head.size - head.verifier_position
+        self._report.verifier_position = head.verifier_position
 
     def _check_simulated_time(self, head: Head) -> None:
         genesis = self._registry.genesis

@@ -32,8 +32,8 @@ class CheckReport:
     checkpoints: int = 0
     tiles: int = 0
     chips: int = 0
-    unread: int = 0
-    """Entries at the end that the verifier had not read yet."""
+    verifier_position: int = 0
+    """Entries that the verifier had read when it last saved its state; it may have read more."""
     root: str | None = None
     origin: str | None = None
     genesis: str | None = None

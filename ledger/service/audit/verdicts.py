@@ -50,7 +50,10 @@ class VerdictCheck:
         self._due += [(entry.index, draft) for draft in self.appraiser.feed(entry)]
 
     def finish(self, registry: Registry, position: int) -> None:
-        """Every decision due from what the verifier says it has read has to be there."""
+        """Every decision due from what the verifier had read at its last save has to be there.
+
+        What was due before its newest decision on the log ``before`` has demanded already.
+        """
         for cause, draft in self._due:
             if cause < position and not _overtaken(registry, draft):
                 raise FaultFound(
