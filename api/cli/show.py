@@ -44,6 +44,8 @@ def decisions(found: Iterable[dict[str, Any]], limit: int | None) -> None:
     """A heading for each decision, and its reasons indented below."""
     from rich.text import Text
 
+    from ledger.passport.words import reasons_once
+
     items, more = _first(found, limit)
     screen = console()
     for item in items:
@@ -56,7 +58,7 @@ def decisions(found: Iterable[dict[str, Any]], limit: int | None) -> None:
             (f"by {item['signer']}", "dim"),
         )
         screen.print(heading)
-        for reason in item["reasons"]:
+        for reason in reasons_once(item["rules"], item["reasons"]):
             _indented(screen, reason)
     if not items:
         screen.print("no decision fits")

@@ -1,5 +1,6 @@
 """What an entry means, in one sentence. Names of parties are their ids."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +25,24 @@ def place(latitude: float, longitude: float) -> str:
     north = "N" if latitude >= 0 else "S"
     east = "E" if longitude >= 0 else "W"
     return f"{abs(latitude):.4f}° {north}, {abs(longitude):.4f}° {east}"
+
+
+def reasons_once(rules: Iterable[str], reasons: Iterable[str]) -> list[str]:
+    """A decision's reasons as people read them: ``licence: L-1 allows …``.
+
+    A verifier writes ``<rule>: <finding>``, and some findings begin with the rule's own name.
+    """
+    names, told = tuple(rules), []
+    for reason in reasons:
+        rule = _rule_of(reason, names)
+        twice = f"{rule}: {rule} "
+        once = f"{rule}: {reason.removeprefix(twice)}" if reason.startswith(twice) else reason
+        told.append(once)
+    return list(dict.fromkeys(told))
+
+
+def _rule_of(reason: str, rules: Iterable[str]) -> str | None:
+    return next((rule for rule in rules if reason.startswith(f"{rule}: ")), None)
 
 
 def _genesis(body: Any) -> str:
@@ -83,8 +102,15 @@ def _epoch(body: Any) -> str:
 
 
 def _decision(body: Any) -> str:
-    rules = f" ({', '.join(body.rules)})" if body.rules else ""
-    return f"{body.action.upper()}, decision {body.sequence}{rules}: {'; '.join(body.reasons)}"
+    told = reasons_once(body.rules, body.reasons)
+    by_rule = [f"by {reason}" for reason in told if _rule_of(reason, body.rules)]
+    others = [reason for reason in told if not _rule_of(reason, body.rules)]
+    named = {_rule_of(reason, body.rules) for reason in told}
+    silent = [rule for rule in body.rules if rule not in named]
+    words = f"{body.action.upper()}, decision {body.sequence}"
+    words += f" ({', '.join(silent)})" if silent else ""
+    words += f", {'; '.join(by_rule)}" if by_rule else ""
+    return words + (f": {'; '.join(others)}" if others else "")
 
 
 def _others(body: Any) -> str:

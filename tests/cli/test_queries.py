@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from api.cli import show
 from api.cli.options import DATABASE_VARIABLE, DEMO_DATABASE
 from api.cli.queries import Action, State
 from api.embedded import ServerThread
@@ -136,6 +137,23 @@ def test_decisions_give_chip_action_and_reasons(program: Program, story: Story) 
     heading, reason = done.out.splitlines()[:2]
     assert heading.split()[2:4] == ["HOLD", story.diverted]
     assert reason.startswith("    travel: ")
+
+
+def test_decisions_say_no_word_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    item = {
+        "effective_ms": 0,
+        "action": "hold",
+        "ueid": "01ab",
+        "signer": "verifier",
+        "rules": ["debug", "licence"],
+        "reasons": ["debug: debug status enabled is not allowed", "licence: licence L-1 covers DE"],
+    }
+    show.decisions([item], None)
+    assert capsys.readouterr().out.splitlines() == [
+        "1970-01-01 00:00  HOLD     01ab  by verifier",
+        "    debug: status enabled is not allowed",
+        "    licence: L-1 covers DE",
+    ]
 
 
 def test_decisions_filter_by_chip_and_action(program: Program, story: Story) -> None:

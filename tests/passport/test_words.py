@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as h
 
-from ledger.passport.words import describe, moment, place
+from ledger.passport.words import describe, moment, place, reasons_once
 from ledger.protocol.fields import MAX_SECONDS
 from ledger.protocol.statements import Kind
 from tests.protocol.examples import BODIES, KINDS, UEID, body
@@ -23,7 +23,7 @@ SENTENCES = {
     Kind.INSTALL: "installed at Frankfurt 1, DE (50.1109° N, 8.6821° E), under licence L-1",
     Kind.RETIRE: "taken out of service: worn out",
     Kind.POLICY: "policy version 1 in force: test policy",
-    Kind.DECISION: "HOLD, decision 1 (licence): licence: it has none",
+    Kind.DECISION: "HOLD, decision 1, by licence: it has none",
     Kind.EPOCH: "epoch 0 opened, until 2026-01-01T01:00:00Z",
 }
 
@@ -53,7 +53,7 @@ def test_every_kind_has_one():
         (Kind.LICENCE, {"not_after": MAX_SECONDS}, "to 9999-12-31, at most 10 a year"),
         (Kind.SHIP, {"licence": None}, "shipped to holder in DE, under no licence"),
         (Kind.DECISION, {"rules": []}, "HOLD, decision 1: licence: it has none"),
-        (Kind.DECISION, {"reasons": ["a", "b"]}, "(licence): a; b"),
+        (Kind.DECISION, {"reasons": ["a", "b"]}, "HOLD, decision 1 (licence): a; b"),
         (Kind.EPOCH, {"not_after_ms": MAX_SECONDS * 1_000 + 999}, "until 9999-12-31T23:59:59Z"),
     ],
 )
@@ -78,6 +78,41 @@ def test_a_conflict_says_that_it_has_no_effect_and_what_it_contradicts():
         f"on record as evidence, without effect (not-custodian: chip {UEID.hex()}): "
         "shipped to holder in DE, under licence L-1"
     )
+
+
+@pytest.mark.parametrize(
+    ("rules", "reasons", "said"),
+    [
+        (
+            ["licence"],
+            ["licence: licence L-1 covers DE"],
+            "HOLD, decision 1, by licence: L-1 covers DE",
+        ),
+        (["debug"], ["debug: debug status x"], "HOLD, decision 1, by debug: status x"),
+        (["licence"], ["licence: licences lack"], "HOLD, decision 1, by licence: licences lack"),
+        (
+            ["boot", "travel"],
+            ["boot: back; again", "travel: too fast"],
+            "HOLD, decision 1, by boot: back; again; by travel: too fast",
+        ),
+        (["boot", "travel"], ["travel: fast"], "HOLD, decision 1 (boot), by travel: fast"),
+        (["boot"], ["boot: back", "see report"], "HOLD, decision 1, by boot: back: see report"),
+        (["boot"], ["boot: back", "boot: back"], "HOLD, decision 1, by boot: back"),
+        ([], ["boot: back"], "HOLD, decision 1: boot: back"),
+    ],
+)
+def test_a_decision_gives_each_rule_and_each_reason_once(
+    rules: list[str], reasons: list[str], said: str
+):
+    assert describe(Kind.DECISION, changed(Kind.DECISION, rules=rules, reasons=reasons)) == said
+
+
+@given(h.lists(h.sampled_from(["licence", "boot", ""])), h.lists(h.text()))
+def test_no_reason_is_lost_whatever_it_says(rules: list[str], reasons: list[str]):
+    told = reasons_once(rules, reasons)
+    assert len(told) == len(set(told)) <= len(reasons)
+    for reason in reasons:
+        assert any(reason.endswith(words.partition(": ")[2]) for words in told)
 
 
 @given(h.integers(0, MAX_SECONDS * 1_000 + 999))
