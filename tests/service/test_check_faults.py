@@ -3,7 +3,8 @@
 import random
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, nullcontext
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -360,6 +361,31 @@ def test_first_fault_is_the_one_that_is_named(copy: Path) -> None:
     run(copy, "UPDATE entries SET detail = 'x' WHERE idx = 40")
     flip(copy, "entries", "leaf", "idx = 50")
     assert place(copy) == "entry 40"
+
+
+@pytest.mark.parametrize("pool", [None, ThreadPoolExecutor])
+@pytest.mark.parametrize("chunk", [4, 512])
+def test_first_fault_is_named_while_later_entries_are_under_way(
+    copy: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    chunk: int,
+    pool: type[ThreadPoolExecutor] | None,
+) -> None:
+    """Entries are read and their signatures checked ahead of the one that is judged."""
+    monkeypatch.setattr("ledger.service.audit.check.CHUNK", chunk)
+    run(copy, "DELETE FROM checkpoints")
+    run(copy, "UPDATE log_head SET published_size = 0, published_frontier = zeroblob(8)")
+    for index in (48, 40):
+        token = value(copy, f"SELECT body FROM entries WHERE idx = {index}")
+        reseal(copy, index, flipped(token, -1))
+    with pool(2) if pool else nullcontext() as executor:
+        assert place(copy, executor=executor) == "entry 40, statement"
+        flip(copy, "entries", "leaf", "idx = 43")
+        assert place(copy, executor=executor) == "entry 40, statement"
+        run(copy, "UPDATE entries SET detail = CAST(X'c328' AS TEXT) WHERE idx = 42")
+        assert place(copy, executor=executor) == "entry 40, statement"
+        run(copy, "UPDATE entries SET detail = 'x' WHERE idx = 39")
+        assert place(copy, executor=executor) == "entry 39"
 
 
 # -- forgeries that fit ---------------------------------------------------------------------------

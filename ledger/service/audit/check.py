@@ -6,7 +6,7 @@ Beside it run the tiles, the checkpoints and the verifier; at the end every deri
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,8 +124,8 @@ class _Check:
         self._keys: dict[Subject, bytes] = {}
         self._link_sum = self._link_count = 0
         self._received_ms = 0
-        self._fault: FaultFound | None = None
-        """What is wrong with the form of the entry behind the last one read."""
+        self._fault: FaultFound | SQLAlchemyError | None = None
+        """Why the entry behind the last one read cannot be read, or what is wrong with its form."""
         self._documents: list[dict[str, Any]] = []
         self._decisions: list[dict[str, Any]] = []
 
@@ -287,15 +287,16 @@ class _Check:
             raise self._fault
 
     def _chunks(self) -> Iterator[list[_Row]]:
-        position = 0
+        position, size = 0, CHUNK
         while True:
-            query = (
-                select(entry_table)
-                .where(entry_table.c.idx >= position)
-                .order_by(entry_table.c.idx)
-                .limit(CHUNK)
-            )
-            rows = self._connection.execute(query).mappings().all()
+            try:
+                rows = self._read(position, size)
+            except SQLAlchemyError as error:
+                if size > 1:
+                    size = 1  # to come as near to the damaged entry as can be
+                    continue
+                self._fault = error
+                return
             if not rows:
                 return
             parsed = []
@@ -310,6 +311,15 @@ class _Check:
             if self._fault is not None:
                 return
             position += len(rows)
+
+    def _read(self, position: int, size: int) -> Sequence[Any]:
+        query = (
+            select(entry_table)
+            .where(entry_table.c.idx >= position)
+            .order_by(entry_table.c.idx)
+            .limit(size)
+        )
+        return self._connection.execute(query).mappings().all()
 
     def _ahead(self, chunk: list[_Row]) -> "Future[list[bool]] | None":
         if self._executor is None:
