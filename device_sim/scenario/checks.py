@@ -10,6 +10,7 @@ from device_sim.scenario.lines import Path
 from device_sim.scenario.model import LicencePart, Route, Scenario
 from device_sim.scenario.policy import SET_BY_SIMULATOR, make_policy
 from device_sim.scenario.quotas import quota_faults
+from device_sim.scenario.words import explain, real_faults
 from ledger.geo.borders import Borders
 from ledger.protocol.policy import Policy
 from ledger.protocol.statements import LEDGER_PARTY
@@ -128,13 +129,14 @@ def _policy(scenario: Scenario) -> Iterator[Found]:
     try:
         make_policy(scenario, 0)
     except ValidationError as error:
-        for item in error.errors(include_url=False):
+        for item in real_faults(map(dict, error.errors(include_url=False))):
             path: Path = ("policy", *(part for part in item["loc"] if part != "[key]"))
             if item["type"] == "extra_forbidden":
                 names = [name for name in Policy.model_fields if name not in SET_BY_SIMULATOR]
                 yield path, "no parameter of the policy", f"Known are {', '.join(names)}."
             else:
-                yield path, str(item["msg"]).lower(), "See docs/scenarios.md for its limits."
+                problem, remedy = explain(item, "See docs/scenarios.md for its limits")
+                yield path, problem, f"{remedy}."
 
 
 # --- Places and papers ----------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import difflib
 import re
 import tomllib
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path as FilePath
 from typing import Any
@@ -13,23 +14,11 @@ from device_sim.scenario.checks import check
 from device_sim.scenario.faults import Fault, ScenarioError
 from device_sim.scenario.lines import Path, line_index, line_of
 from device_sim.scenario.model import Scenario
+from device_sim.scenario.words import explain, real_faults
 
 MAX_BYTES = 1_000_000
 _PLACE = re.compile(r"\(at (?:line (\d+), column \d+|end of document)\)")
-_REMEDIES = {
-    "missing": "Add it",
-    "extra_forbidden": "Take it out",
-    "float_type": "Write a number",
-    "int_type": "Write a whole number without quotes",
-    "int_from_float": "Write a whole number",
-    "string_type": "Write a text in quotes",
-    "bool_type": "Write true or false",
-    "tuple_type": "Write it as an array, or repeat it as a [[table]]",
-    "model_type": "Write it as a table",
-    "dict_type": "Write it as a table",
-    "datetime_type": "Write a date and time such as 2027-01-04T00:00:00Z",
-    "timezone_aware": "End the time with Z or an offset",
-}
+_LIMITS = "Change the value; docs/scenarios.md gives its limits"
 
 
 def load(path: str | FilePath) -> Scenario:
@@ -90,7 +79,8 @@ def parse(text: str, source: str = "scenario") -> Scenario:
     try:
         scenario = Scenario.model_validate(_frozen(value))
     except ValidationError as error:
-        faults = [_type_fault(dict(item), index) for item in error.errors(include_url=False)]
+        found = real_faults(map(dict, error.errors(include_url=False)))
+        faults = [_type_fault(item, index) for item in found]
         raise ScenarioError(source, faults) from error
     faults = [
         Fault(line_of(index, path), field_name(path), problem, remedy)
@@ -132,21 +122,15 @@ def _syntax(text: str, message: str) -> Fault:
     return Fault(line, "", f"not TOML: {problem}", "See https://toml.io for the syntax.")
 
 
-def _type_fault(error: dict[str, Any], index: dict[Path, int]) -> Fault:
+def _type_fault(error: Mapping[str, Any], index: dict[Path, int]) -> Fault:
     """One of pydantic's faults in our words, at its line."""
     path: Path = tuple(error["loc"])
-    kind = error["type"]
-    message = str(error["msg"])
-    problem = message[:1].lower() + message[1:]
-    remedy = _REMEDIES.get(kind, "Change the value; docs/scenarios.md gives its limits")
-    if kind == "missing":
-        problem = "missing"
-        remedy = f"Add {path[-1]} to {field_name(path[:-1]) or 'the file'}"
-    elif kind == "extra_forbidden":
-        problem = "unknown field"
-        remedy = _near(str(path[-1]), path[:-1])
-    elif kind == "string_pattern_mismatch":
-        problem = "has characters, or a length, that its kind does not allow"
+    if error["type"] == "missing":
+        problem, remedy = "missing", f"Add {path[-1]} to {field_name(path[:-1]) or 'the file'}"
+    elif error["type"] == "extra_forbidden":
+        problem, remedy = "unknown field", _near(str(path[-1]), path[:-1])
+    else:
+        problem, remedy = explain(error, _LIMITS)
     return Fault(line_of(index, path), field_name(path), problem, remedy + ".")
 
 

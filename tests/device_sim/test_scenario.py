@@ -54,7 +54,7 @@ CORPUS = [
         "policy.silence_after_h",
         "greater than",
     ),
-    ("identity = 1", "identities = 1", "identities", "policy.hold_after.identities", "input"),
+    ("identity = 1", "identities = 1", "identities", "policy.hold_after.identities", "not one of"),
     ("silence_after_h", "version = 2\nsilence_after_h", "version = 2", "policy.version", "itself"),
     ("15824", "15824.5", "15824.5", "model[1].processing_performance", "integer"),
     ("svn = 9", 'svn = "9"', 'svn = "9"', "model[2].firmware[1].svn", "integer"),
@@ -135,7 +135,13 @@ CORPUS = [
     ),
     ("count = 11", "count = 0", "count = 0", "cohort[1].count", "greater than"),
     ("born_day = 1.5", "born_day = 7.5", "born_day = 7.5", "cohort[5].born_day", "into service"),
-    ('kind = "smuggle"', 'kind = "steal"', 'kind = "steal"', "cohort[1].incident[1].kind", "input"),
+    (
+        'kind = "smuggle"',
+        'kind = "steal"',
+        'kind = "steal"',
+        "cohort[1].incident[1].kind",
+        "not one of",
+    ),
     (
         'kind = "smuggle"\nday = 3.0\nsite = "almaty"',
         'kind = "smuggle"\nday = 3.0',
@@ -251,6 +257,55 @@ def test_misspelt_field_gets_the_name_that_was_meant() -> None:
     text = broken("jitter_min = 30", "jiter_min = 30")
     with pytest.raises(ScenarioError, match=r"Did you mean jitter_min\?"):
         parse(text)
+
+
+def only_fault(old: str, new: str) -> Fault:
+    """The one fault of a scenario with one thing wrong."""
+    with pytest.raises(ScenarioError) as caught:
+        parse(broken(old, new))
+    (fault,) = caught.value.faults
+    return fault
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [
+        ("count = 2", "count = 0", "cohort[3].count"),
+        ('roles = ["carrier"]', 'roles = ["courier"]', "custodian[1].roles[1]"),
+        ("[[model]]", "[[model]]\ncolour = 1", "model[1].colour"),
+    ],
+)
+def test_one_mistake_in_an_array_is_one_fault(old: str, new: str, field: str) -> None:
+    """What is wrong inside does not make the array around it too short as well."""
+    assert only_fault(old, new).field == field
+
+
+def test_empty_array_is_a_fault_of_its_own() -> None:
+    fault = only_fault('roles = ["carrier"]', "roles = []")
+    assert (fault.field, fault.problem) == ("custodian[1].roles", "is empty")
+    assert fault.remedy == "Give at least one."
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("where", ["days", "latitude"])
+def test_number_that_is_none_is_called_so(where: str, number: str) -> None:
+    line = next(line for line in SMALL.splitlines() if line.startswith(f"{where} ="))
+    fault = only_fault(line, f"{where} = {number}")
+    assert fault.problem == f"{number} is no number that can be calculated with"
+    assert fault.remedy == "Write a finite number."
+
+
+def test_policy_number_that_is_none_is_called_so() -> None:
+    assert "nan is no number" in only_fault("identity = 1", "identity = nan").problem
+
+
+def test_word_outside_its_list_gets_the_list() -> None:
+    kind = only_fault('kind = "smuggle"', 'kind = "smugle"')
+    assert kind.remedy == f"Did you mean smuggle? Use one of {', '.join(KINDS)}."
+    rule = only_fault("identity = 1", "identities = 1")
+    assert "Did you mean identity? Use one of identity, continuity, " in rule.remedy
+    far = only_fault('kind = "smuggle"', "kind = 7")
+    assert far.remedy == f"Use one of {', '.join(KINDS)}."
 
 
 def test_missing_field_is_named_at_its_table() -> None:
