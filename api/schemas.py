@@ -19,6 +19,7 @@ UeidHex = Annotated[str, Field(pattern=r"^([0-9a-fA-F]{2}){7,33}$")]
 Ms = Annotated[int, Field(ge=0, le=2**53 - 1)]
 Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
 Status = Literal["accepted", "recorded", "refused"]
+Flag = Literal["silent", "suspect"]
 ActionName = Literal["hold", "release", "revoke"]
 
 _UEID = "01" + "5c" * 16
@@ -230,6 +231,18 @@ class LastHeartbeat(Schema):
     received_ms: Ms
 
 
+class FlagReason(Schema):
+    """Why a flag is set. A flag is no verdict: anybody's papers can make a chip suspect."""
+
+    flag: Flag
+    author: str | None
+    """Who filed the paper; "verifier" where the chip's own heartbeats, or their absence, did it;
+    null where the statement is withheld."""
+    words: str
+    index: Count | None
+    """The entry of a paper that contradicts the record."""
+
+
 class Decision(Schema):
     """One decision about one chip, with its grounds."""
 
@@ -308,7 +321,16 @@ class Passport(Schema):
             },
         },
         state="active",
-        flags=[],
+        flags=["suspect"],
+        flag_reasons=[
+            {
+                "flag": "suspect",
+                "author": "cloud-2",
+                "words": "a conflicting shipment was filed by cloud-2, who was not the holder of "
+                "the chip; without effect, and no finding about the chip",
+                "index": 40,
+            }
+        ],
         last_heartbeat={"counter": 42, "received_ms": _T},
         open_decisions=[],
         conflicts=0,
@@ -326,7 +348,8 @@ class Passport(Schema):
     licence: LicenceView | None
     place: Place
     state: ChipState
-    flags: list[Literal["silent", "suspect"]]
+    flags: list[Flag]
+    flag_reasons: list[FlagReason]
     last_heartbeat: LastHeartbeat | None
     open_decisions: list[Decision]
     conflicts: Count

@@ -44,7 +44,8 @@ def devices(
 
     Who has them, where they are, how they stand. "place" is where the papers put a chip; a
     claim to be in another country stands beside it. A claim is only that: nothing here has
-    measured where a chip is.
+    measured where a chip is. A flag is no verdict: "suspect (says ID)" means that party ID has
+    filed a paper that contradicts the record.
     """
     from api.cli import output, show
     from api.cli.sources import Filter, open_source

@@ -9,6 +9,8 @@ from api.cli.output import UNLIMITED_WIDTH, console, draw, moment, notice
 
 STATE_STYLES = {"held": "bold red", "revoked": "bold red", "active": "green"}
 ACTION_STYLES = {"hold": "bold red", "revoke": "bold red", "release": "green"}
+VERIFIER = "verifier"
+"""Author of a flag that the chip's own heartbeats set; any other is a party that says so."""
 INDENT = 4
 WIDE = 110
 """Columns from which on kind and signer of an entry have a column each."""
@@ -28,6 +30,8 @@ def devices(found: Iterable[dict[str, Any]], limit: int | None) -> None:
             screen.print(item["ueid"], item["model"], _state(item), sep="  ")
             rest = f"{_holder(item)}; {_where(item)}; last heartbeat {_last(item)}"
             _indented(screen, rest)
+            for reason in item["flag_reasons"]:
+                _indented(screen, f"{reason['flag']}: {reason['words']}")
     _tell_more(more)
 
 
@@ -126,7 +130,13 @@ def _state(item: dict[str, Any]) -> Any:
     from rich.text import Text
 
     text = Text(item["state"], STATE_STYLES.get(item["state"], ""))
-    return text.append("".join(f", {flag}" for flag in item["flags"]), "yellow")
+    accused = {
+        reason["flag"]: f" (says {reason['author'] or 'another party'})"
+        for reason in item["flag_reasons"]
+        if reason["author"] != VERIFIER
+    }
+    flags = (f", {flag}{accused.get(flag, '')}" for flag in item["flags"])
+    return text.append("".join(flags), "yellow")
 
 
 def _holder(item: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+from ledger.errors import Reason
 from ledger.protocol.statements import Kind
 
 
@@ -39,6 +40,20 @@ def reasons_once(rules: Iterable[str], reasons: Iterable[str]) -> list[str]:
         once = f"{rule}: {reason.removeprefix(twice)}" if reason.startswith(twice) else reason
         told.append(once)
     return list(dict.fromkeys(told))
+
+
+def contradicted(kind: Kind, conflict: Reason, author: str, *, this_chip: bool = True) -> str:
+    """Why a chip is suspect when somebody else's paper contradicts the record, and who that is.
+
+    ``this_chip``: the contradiction is about this chip and not another one that the paper names.
+    """
+    paper = _PAPERS.get(kind, "statement")
+    about = CONTRADICTIONS.get(conflict, f"({conflict})")
+    which = "the chip" if this_chip else "another chip on it"
+    return (
+        f"a conflicting {paper} was filed by {author}, {about.format(chip=which)}; "
+        "without effect, and no finding about the chip"
+    )
 
 
 def _rule_of(reason: str, rules: Iterable[str]) -> str | None:
@@ -122,6 +137,22 @@ def _day(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).date().isoformat()
 
 
+_PAPERS = {
+    Kind.SHIP: "shipment",
+    Kind.RECEIVE: "receipt",
+    Kind.INSTALL: "installation",
+    Kind.RETIRE: "retirement",
+    Kind.BIRTH: "birth statement",
+}
+CONTRADICTIONS = {
+    Reason.NOT_CUSTODIAN: "who was not the holder of {chip}",
+    Reason.NOTHING_IN_TRANSIT: "to whom nobody had shipped {chip}",
+    Reason.IN_TRANSIT: "who had shipped {chip} already",
+    Reason.CHIP_RETIRED: "although {chip} was retired",
+    Reason.CHIP_REVOKED: "although {chip} was revoked",
+    Reason.UEID_REGISTERED: "although its number was registered already",
+    Reason.KEY_IN_USE: "although its key was registered already",
+}
 _SENTENCES = {
     Kind.GENESIS: _genesis,
     Kind.PARTY: _party,

@@ -8,6 +8,7 @@ from ledger.appraisal.case import Case
 from ledger.errors import Reason, Refused
 from ledger.protocol import statements as st
 from ledger.registry.records import Chip, ChipState, Registry, chip_subject
+from ledger.service.flags import flag_reasons
 from ledger.service.history import decision_item
 from ledger.service.sequence import decision_table
 from ledger.service.views import Page, PassportFilter
@@ -61,6 +62,7 @@ def _items(
             registry,
             chip,
             cases.get(chip.ueid),
+            flag_reasons(connection, registry, chip.ueid, cases.get(chip.ueid)),
             counts.get(chip.ueid, 0),
             open_decisions.get(chip.ueid, []),
         )
@@ -69,7 +71,12 @@ def _items(
 
 
 def _item(
-    registry: Registry, chip: Chip, case: Case | None, entries: int, decisions: list[dict[str, Any]]
+    registry: Registry,
+    chip: Chip,
+    case: Case | None,
+    reasons: list[dict[str, Any]],
+    entries: int,
+    decisions: list[dict[str, Any]],
 ) -> dict[str, Any]:
     heartbeat = None
     if chip.counter:
@@ -93,6 +100,7 @@ def _item(
         },
         "state": chip.state.value,
         "flags": [] if case is None else case.flags,
+        "flag_reasons": reasons,
         "last_heartbeat": heartbeat,
         "open_decisions": decisions,
         "conflicts": chip.forks,

@@ -73,6 +73,45 @@ def test_nothing_is_cut_or_too_wide_at_a_given_width(
         assert all(len(line.split()[1]) == 64 for line in done.out.splitlines() if "leaf" in line)
 
 
+ACCUSED = {
+    "ueid": "01ab",
+    "model": "XA-100",
+    "state": "active",
+    "flags": ["suspect"],
+    "holder": {"id": "holder"},
+    "in_transit_to": None,
+    "place": {"country": "DE", "site": None, "claimed": None},
+    "last_heartbeat": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("author", "said"),
+    [
+        ("reseller", "suspect (says reseller)"),
+        (None, "(says another party)"),
+        ("verifier", "suspect "),
+    ],
+)
+def test_chip_that_others_speak_against_is_told_from_one_that_failed(
+    capsys: pytest.CaptureFixture[str], author: str | None, said: str
+) -> None:
+    reason = {"flag": "suspect", "author": author, "words": "a paper", "index": 7}
+    show.devices([ACCUSED | {"flag_reasons": [reason]}], None)
+    row = capsys.readouterr().out.splitlines()[1]
+    assert said in row
+    assert ("says" in row) == (author != "verifier")
+
+
+def test_narrow_list_gives_the_reason_of_a_flag(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    reason = {"flag": "suspect", "author": "reseller", "words": "a paper says so", "index": 7}
+    show.devices([ACCUSED | {"flag_reasons": [reason]}], None)
+    assert "    suspect: a paper says so" in capsys.readouterr().out.splitlines()
+
+
 def test_devices_filters(program: Program, story: Story) -> None:
     def chips(*words: str) -> list[str]:
         done = program("devices", "--json", "--database", story.database, *words)
