@@ -60,6 +60,7 @@ def run(
     pace(base_ms)
     notes = _clock_notes(is_simulated, base_ms - start_ms, speedup)
     notes += prepare(world, gateway, facts, base_ms)
+    notes += _quota_notes(scenario, facts["genesis"] is None and base_ms == start_ms)
     total_ms = days(scenario.calendar.days)
     end_ms = timeline.ledger_ms(total_ms)
     result = RunResult(scenario, world, mode, speedup, base_ms, end_ms, notes)
@@ -184,6 +185,17 @@ def _check_speed(is_simulated: bool, speedup: float) -> None:
             "this ledger runs on a simulated clock, which is as fast as it can be; "
             "leave the speed-up out"
         )
+
+
+def _quota_notes(scenario: Scenario, is_as_planned: bool) -> list[str]:
+    """Where the ledger's year is not the scenario's, or others have had a part of a quota."""
+    limited = [item.id for item in scenario.licence if item.quota_per_year is not None]
+    if is_as_planned or not limited:
+        return []
+    return [
+        f"the quota of {', '.join(limited)} counts by the ledger's year, and chips of earlier runs "
+        "count too: chips that the scenario has within it may be held as above it"
+    ]
 
 
 def _clock_notes(is_simulated: bool, late_ms: int, speedup: float) -> list[str]:

@@ -14,12 +14,11 @@ def show(report: Mapping[str, Any]) -> None:
     for note in report["notes"]:
         screen.print(f"note: {note}", style="dim")
     _line(screen, _heading(report))
-    for label, words in (
-        ("chips", _chips(report)),
-        ("heartbeats", _heartbeats(report["heartbeats"])),
-        ("decisions", _decisions(report["decisions"])),
-        *_rules(report["decisions"]),
-    ):
+    lines = [("chips", _chips(report))]
+    if report["heartbeats"]["sent"] or report["heartbeats"]["lost"]:
+        lines.append(("heartbeats", _heartbeats(report["heartbeats"])))
+    lines += [("decisions", _decisions(report["decisions"])), *_rules(report["decisions"])]
+    for label, words in lines:
         _fact(screen, label, words)
     screen.print()
     if report["incidents"]:
@@ -91,7 +90,17 @@ def _outcomes(row: Mapping[str, Any]) -> Any:
 
 
 def _verdict(screen: Any, report: Mapping[str, Any]) -> None:
-    diversions, holds = report["diversions"], report["false_holds"]
+    if report["diversions"]["chips"]:
+        _tell_diversions(screen, report)
+    holds = report["false_holds"]
+    if holds["count"] or holds["honest_chip_days"]:
+        days = number(round(holds["honest_chip_days"]))
+        false = f"{number(holds['count'])} in {days} chip-days of honest service"
+        _fact(screen, "false holds", false, "bold red" if holds["count"] else "bold green")
+
+
+def _tell_diversions(screen: Any, report: Mapping[str, Any]) -> None:
+    diversions = report["diversions"]
     took = diversions["hours_to_detect"]
     after = "" if took is None else f", after {_hours(took['median'])} in the median"
     if took is not None and took["min"] != took["max"]:
@@ -99,9 +108,6 @@ def _verdict(screen: Any, report: Mapping[str, Any]) -> None:
     caught = f"{number(diversions['caught'])} of {number(diversions['chips'])}{after}"
     _fact(screen, "diversions caught", caught, "bold green")
     _fact(screen, "diversions missed", _missed(report), "bold yellow")
-    days = number(round(holds["honest_chip_days"]))
-    false = f"{number(holds['count'])} in {days} chip-days of honest service"
-    _fact(screen, "false holds", false, "bold red" if holds["count"] else "bold green")
 
 
 def _missed(report: Mapping[str, Any]) -> str:

@@ -94,6 +94,25 @@ def test_second_seed_goes_on_in_the_same_ledger() -> None:
     assert len(list(peer.devices())) == 34
 
 
+def test_second_run_is_scored_on_its_own_chips_alone() -> None:
+    peer = LedgerPeer()
+    first = run(load_packaged("small"), peer)
+    before = build_report(first, peer)
+    assert before["decisions"]["total"] > 0
+    assert not any("quota" in note for note in first.notes)
+    second = run(load_packaged("small"), peer, seed=2)
+    report = build_report(second, peer)
+    ours = {chip.ueid.hex() for chip in second.world.chips}
+    decided = [item for item in peer.decisions() if item["ueid"] in ours]
+    assert report["decisions"]["total"] == len(decided)
+    assert sum(report["states"].values()) == report["chips"] == 17
+    assert {item["ueid"] for item in report["examples"]} <= ours
+    assert report["diversions"]["chips"] == before["diversions"]["chips"]
+    # The first run's report is the same whatever came after it.
+    assert build_report(first, peer)["decisions"] == before["decisions"]
+    assert any("chips of earlier runs count too" in note for note in second.notes)
+
+
 def test_same_seed_twice_on_one_ledger_is_refused() -> None:
     peer = LedgerPeer()
     run(load_packaged("small"), peer, limit_days=3)
