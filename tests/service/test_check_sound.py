@@ -16,6 +16,7 @@ from ledger.protocol import statements as st
 from ledger.protocol.statements import Kind
 from ledger.registry.records import Registry
 from ledger.service.check import check_ledger
+from ledger.service.clock import SystemClock
 from ledger.service.publish import publish
 from ledger.store.engine import open_engine, reading, writing
 from ledger.store.log_rows import entry_table
@@ -125,6 +126,28 @@ def test_checkpoint_made_while_the_clock_is_back_is_sound(made: Path, tmp_path: 
     engine.dispose()
     stage.node.close()
     assert check_ledger(str(tmp_path / "ledger.db")).faults == []
+
+
+def test_clock_that_was_moved_before_the_genesis_is_no_fault(tmp_path: Path) -> None:
+    """Also where the ledger was then founded on the real clock, which has no use for it."""
+    path = tmp_path / "ledger.db"
+    node = open_node(tmp_path)
+    node.set_time(node.clock.now_ms() + 5)
+    node.close()
+    assert check_ledger(str(path)).faults == []
+    world = World()
+    stage = Stage(open_node(tmp_path, clock=SystemClock()), world)
+    world.now_ms = stage.node.clock.now_ms()
+    status = stage.node.status()
+    stage.take(world.genesis(status.ledger_key, status.verifier_key, clock="real"))
+    stage.node.publish()
+    stage.node.close()
+    assert value(path, "SELECT simulated_ms FROM log_head") > 0
+    report = check_ledger(str(path))
+    assert report.faults == []
+    assert report.checkpoints == 1
+    run(path, "UPDATE checkpoints SET published_ms = 0")
+    assert place(path).startswith("checkpoint ")
 
 
 def test_ledger_stopped_while_its_clock_moves_is_sound(
