@@ -1,11 +1,14 @@
 """docs/http.md says what the service does: routes, settings, limits, statuses, metrics."""
 
+import inspect
 import re
 from pathlib import Path
 
 import pytest
 
 from api import problems, settings
+from api.cli.options import SERVICE_URL
+from api.cli.serve import serve
 from api.settings import ServiceSettings
 from ledger.protocol.heartbeat import MAX_HEARTBEAT_BYTES
 from ledger.protocol.statements import MAX_STATEMENT_BYTES
@@ -23,6 +26,13 @@ def test_the_routes_are_those_of_the_app(http: Http):
     listed = re.findall(r"^\| `(GET|POST) (\S+)` \|", section("Routes"), re.MULTILINE)
     assert len(listed) == len(set(listed))
     assert set(listed) == served(http.app)
+
+
+def test_the_address_is_the_one_that_serve_takes_by_default():
+    port = inspect.signature(serve).parameters["port"].default
+    shown = re.findall(r"http://[\w.]+:\d+", TEXT)
+    assert len(shown) == 3
+    assert set(shown) == {SERVICE_URL} == {f"http://127.0.0.1:{port}"}
 
 
 def test_the_settings_are_those_of_the_service_with_their_defaults():
