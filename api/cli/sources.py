@@ -14,7 +14,7 @@ from ledger.values import parse_ueid
 
 if TYPE_CHECKING:
     from api.client import Client
-    from ledger.service.node import Node
+    from ledger.service.reader import Reader
     from ledger.service.views import Page
 
 PAGE = 1_000
@@ -53,8 +53,8 @@ class Source(Protocol):
 class DatabaseSource:
     """Reads the ledger's tables without a service."""
 
-    def __init__(self, node: "Node") -> None:
-        self._node = node
+    def __init__(self, reader: "Reader") -> None:
+        self._reader = reader
 
     def devices(self, wanted: Filter) -> Iterator[dict[str, Any]]:
         return self._devices(wanted, None, PAGE)
@@ -67,17 +67,23 @@ class DatabaseSource:
 
     def history(self, ueid: str) -> Iterator[dict[str, Any]]:
         raw = bytes.fromhex(ueid)
-        return _items(lambda after: self._node.history(raw, _number(after), PAGE))
+        return _items(lambda after: self._reader.history(raw, _number(after), PAGE))
 
     def decisions(self, ueid: str | None, action: str | None) -> Iterator[dict[str, Any]]:
         raw = None if ueid is None else bytes.fromhex(ueid)
-        return _items(lambda after: self._node.decisions(raw, action, _number(after), PAGE))
+        return _items(lambda after: self._reader.decisions(raw, action, _number(after), PAGE))
 
     def _devices(self, wanted: Filter, start: str | None, size: int) -> Iterator[dict[str, Any]]:
         from ledger.service.views import PassportFilter
 
         columns = PassportFilter(wanted.state, wanted.holder, wanted.country, wanted.model)
-        return _items(lambda after: self._node.passports(columns, after or start, size))
+
+        def page(after: str | None) -> "Page":
+            behind = after or start
+            raw = None if behind is None else bytes.fromhex(behind)
+            return self._reader.passports(columns, raw, size)
+
+        return _items(page)
 
 
 class ServiceSource:
@@ -128,13 +134,13 @@ def open_source(database: str | None, url: str | None) -> Iterator[Source]:
 
 @contextmanager
 def _open_database(database: str) -> Iterator[Source]:
-    from ledger.service.node import Node, NodeSettings
+    from ledger.service.reader import Reader
 
-    node = Node.open(NodeSettings(database, read_only=True))
+    reader = Reader.open(database)
     try:
-        yield DatabaseSource(node)
+        yield DatabaseSource(reader)
     finally:
-        node.close()
+        reader.close()
 
 
 @contextmanager

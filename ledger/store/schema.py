@@ -1,24 +1,24 @@
 """Brings a database to the newest schema, and refuses one that it does not know."""
 
-from pathlib import Path
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, insert, inspect, select
 
 from ledger.errors import ConfigurationError
 from ledger.log.merkle import CompactRange
-from ledger.store.engine import reading, writing
+from ledger.store.engine import writing
 from ledger.store.log_rows import entry_table, head_table
+from ledger.store.revision import MIGRATIONS, revision_of
+from ledger.store.revision import require_current as require_current
 
 
 def migration_config(connection: Connection | None = None) -> Config:
     """Alembic's configuration; there is no ini file."""
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(MIGRATIONS))
     config.set_main_option("path_separator", "os")
     if connection is not None:
         config.attributes["connection"] = connection
@@ -36,32 +36,10 @@ def migrate(engine: Engine) -> None:
             connection.execute(insert(head_table), [_empty_head()])
 
 
-def require_current(engine: Engine) -> None:
-    """Refuse a database whose schema is not the newest (for read-only use)."""
-    newest = ScriptDirectory.from_config(migration_config()).get_current_head()
-    with reading(engine) as connection:
-        current = _revision(connection)
-    if current is None:
-        raise ConfigurationError("the database holds no ledger")
-    if current != newest:
-        raise ConfigurationError(
-            f"the ledger has schema {current}, this program wants {newest}; "
-            "start the matching version's server once to migrate it"
-        )
-
-
-def _revision(connection: Connection) -> str | None:
-    """Which schema the database says it has; None where it holds no ledger."""
-    found = MigrationContext.configure(connection).get_current_heads()
-    if len(found) > 1:
-        raise ConfigurationError("the ledger names several schemas; restore it from a backup")
-    return found[0] if found else None
-
-
 def _refuse_foreign(connection: Connection) -> None:
     """Never migrate somebody else's database, nor one from the future."""
     tables = set(inspect(connection).get_table_names())
-    current = _revision(connection)
+    current = revision_of(connection)
     known = {
         script.revision
         for script in ScriptDirectory.from_config(migration_config()).walk_revisions()

@@ -32,17 +32,52 @@ def test_every_command_has_help_whose_summary_is_not_cut(program: Program, comma
     assert "..." not in done.out.replace("COMMAND [ARGS]...", "")
 
 
-def test_help_does_not_load_what_commands_need(tmp_path: Path) -> None:
-    script = (
-        "import sys\nfrom api.cli.program import run\nrun(['--help'])\n"
-        "heavy = {'sqlalchemy', 'rich', 'fastapi', 'httpx', 'shapely', 'numpy', 'pydantic'}\n"
-        "print('loaded:', sorted(heavy & set(sys.modules)))"
-    )
-    command = [*COMMAND[:1], "-c", script]
+LOADED = """
+import sys
+from api.cli.program import run
+code = run(sys.argv[2:])
+heavy = set(sys.argv[1].split(",")) & set(sys.modules)
+print(code, "loaded:", *sorted(heavy))
+"""
+SERVER = "fastapi,starlette,uvicorn,httpx,api.client,api.server,ledger.service.node"
+SIMULATOR = "device_sim,numpy,shapely,ledger.geo,ledger.appraisal.appraiser"
+
+
+def loaded(folder: Path, heavy: str, *words: str | Path) -> str:
+    """Exit code, and which of ``heavy`` a program that ran with ``words`` had imported."""
+    command = [*COMMAND[:1], "-c", LOADED, heavy, *map(str, words)]
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True
+        command, cwd=folder, env=environment(), capture_output=True, text=True, check=True
     )
-    assert done.stdout.endswith("loaded: []\n")
+    return done.stdout.splitlines()[-1]
+
+
+def test_help_does_not_load_what_commands_need(tmp_path: Path) -> None:
+    heavy = f"sqlalchemy,rich,pydantic,alembic,cryptography,{SERVER},{SIMULATOR}"
+    assert loaded(tmp_path, heavy, "--help") == "0 loaded:"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_does_not_load_what_it_needs(tmp_path: Path, command: str) -> None:
+    heavy = f"sqlalchemy,rich,alembic,cryptography,{SERVER},{SIMULATOR}"
+    assert loaded(tmp_path, heavy, command, "--help") == "0 loaded:"
+
+
+@pytest.mark.parametrize("words", [["history", "CHIP"], ["devices"], ["decisions"]])
+def test_query_of_a_database_loads_neither_server_nor_simulator_nor_borders(
+    tmp_path: Path, story: Story, words: list[str]
+) -> None:
+    words = [story.diverted if word == "CHIP" else word for word in words]
+    heavy = f"alembic,{SERVER},{SIMULATOR}"
+    found = loaded(tmp_path, heavy, *words, "--database", story.database)
+    assert found == "0 loaded:"
+
+
+def test_what_is_loaded_is_seen(tmp_path: Path, story: Story) -> None:
+    heavy = "sqlalchemy,rich,fastapi"
+    assert loaded(tmp_path, heavy, "devices", "--database", story.database) == (
+        "0 loaded: rich sqlalchemy"
+    )
 
 
 def test_help_is_there_at_once(tmp_path: Path) -> None:

@@ -2,15 +2,18 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect, text
 
 from ledger.errors import ConfigurationError
 from ledger.store import schema
 from ledger.store.engine import reading, writing
 from ledger.store.log_rows import read_head
+from ledger.store.revision import newest_revision
 from ledger.store.schema import migrate, migration_config, require_current
 from tests.store.rows import TABLES, append, dump, items
 
@@ -47,6 +50,25 @@ def test_newer_schema_is_refused(engine: Engine) -> None:
     with pytest.raises(ConfigurationError, match="newer than this program"):
         migrate(engine)
     with pytest.raises(ConfigurationError, match="has schema 9999"):
+        require_current(engine)
+
+
+def test_newest_revision_by_its_file_is_the_one_that_alembic_finds() -> None:
+    script = ScriptDirectory.from_config(migration_config())
+    assert newest_revision() == script.get_current_head()
+    names = [Path(str(found.path)).name for found in script.walk_revisions()]
+    revisions = [found.revision for found in script.walk_revisions()]
+    assert revisions == [name.partition("_")[0] for name in names] == sorted(revisions)[::-1]
+
+
+def test_ledger_that_names_two_schemas_or_none_is_refused(engine: Engine) -> None:
+    with writing(engine) as connection:
+        connection.execute(text("INSERT INTO alembic_version VALUES ('9999')"))
+    with pytest.raises(ConfigurationError, match="several schemas"):
+        require_current(engine)
+    with writing(engine) as connection:
+        connection.execute(text("DELETE FROM alembic_version"))
+    with pytest.raises(ConfigurationError, match="holds no ledger"):
         require_current(engine)
 
 

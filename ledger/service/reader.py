@@ -1,0 +1,58 @@
+"""Questions to a stored ledger without a node: no keys, no verifier, no borders, nothing written.
+
+A node answers the same questions; whoever only asks need not load what a node is made of.
+"""
+
+from typing import Any, Self
+
+from sqlalchemy import Engine
+
+from ledger.service import history as reads
+from ledger.service import passports as passport_reads
+from ledger.service.views import Page, PassportFilter
+from ledger.store.engine import open_engine, reading
+from ledger.store.revision import require_current
+
+
+class Reader:
+    """A ledger open for reading; the verifier's view is as of its stored position."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @classmethod
+    def open(cls, database: str) -> Self:
+        """Open a ledger; ConfigurationError where there is none, or one of another schema."""
+        engine = open_engine(database, read_only=True)
+        try:
+            require_current(engine)
+        except BaseException:
+            engine.dispose()
+            raise
+        return cls(engine)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    def passports(self, wanted: PassportFilter, after: bytes | None, limit: int) -> Page:
+        """Chips in order of UEID from the one behind ``after``."""
+        with reading(self._engine) as connection:
+            return passport_reads.passports(connection, wanted, after, limit)
+
+    def passport(self, ueid: bytes) -> dict[str, Any]:
+        """One chip's passport; an unknown chip is ``Refused``."""
+        with reading(self._engine) as connection:
+            return passport_reads.passport(connection, ueid)
+
+    def history(self, ueid: bytes, after: int | None, limit: int) -> Page:
+        """One chip's entries, oldest first, from the one behind sequence number ``after``."""
+        with reading(self._engine) as connection:
+            return reads.history(connection, ueid, after, limit)
+
+    def decisions(
+        self, ueid: bytes | None, action: str | None, after: int | None, limit: int
+    ) -> Page:
+        """Decisions in the log's order from the one behind entry ``after``."""
+        with reading(self._engine) as connection:
+            return reads.decisions(connection, ueid, action, after, limit)
