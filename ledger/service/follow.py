@@ -16,7 +16,7 @@ from ledger.errors import IntegrityError, Reason, Refused
 from ledger.protocol import statements as st
 from ledger.protocol.keys import SigningKey
 from ledger.service.sequence import Candidate, Sequencer
-from ledger.store.case_rows import load_verifier, save_verifier
+from ledger.store.case_rows import load_verifier, save_verifier, verifier_time
 from ledger.store.engine import reading, writing
 from ledger.store.log_rows import entry_table, read_head
 
@@ -53,11 +53,8 @@ class Follower:
         self._dirty: set[bytes] = set()
         with reading(engine) as connection:
             head = read_head(connection)
+            now_ms = verifier_time(connection, head)
             registry, cases = load_verifier(connection, head.verifier_position)
-            query = select(entry_table.c.received_ms).where(
-                entry_table.c.idx == head.verifier_position - 1
-            )
-            now_ms = connection.execute(query).scalar() or 0
         self.position = self.saved = head.verifier_position
         self.appraiser = Appraiser(registry, places, cases, now_ms=now_ms)
 
@@ -85,6 +82,7 @@ class Follower:
         registry = self.appraiser.registry
         with self._sequencer.turn, writing(self._engine) as connection:
             head = read_head(connection, lock=True)
+            verifier_time(connection, head)
             if head.verifier_position < self.saved:
                 raise IntegrityError("the verifier's stored position went back; an old backup?")
             if head.verifier_position >= self.position:

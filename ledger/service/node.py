@@ -35,6 +35,7 @@ from ledger.service.views import (
     PassportFilter,
     Receipt,
 )
+from ledger.store.case_rows import verifier_time
 from ledger.store.engine import WriterLock, database_url, open_engine, reading
 from ledger.store.log_rows import read_head
 from ledger.store.registry_rows import document_entry, load_documents
@@ -147,6 +148,7 @@ class Node:
         self._load_genesis()
         with reading(self._engine) as connection:
             head = read_head(connection)
+            verifier_time(connection, head)
             if self._genesis is not None:
                 self._require_own(self._genesis)
                 verifier = NoteVerifier(self._note_signer.vkey)

@@ -6,9 +6,10 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from ledger.appraisal.case import Case, decode_case
+from ledger.errors import IntegrityError
 from ledger.protocol import cbor
 from ledger.registry.records import Chip, Licence, Registry
-from ledger.store.log_rows import chunks, update_head, upsert
+from ledger.store.log_rows import Head, chunks, entry_table, update_head, upsert
 from ledger.store.registry_rows import (
     StoreRegistry,
     chip_from,
@@ -26,6 +27,28 @@ from ledger.store.tables import CaseLicenceRow, CaseRow
 case_table: Any = CaseRow.__table__  # type: ignore[attr-defined]
 case_licence_table: Any = CaseLicenceRow.__table__  # type: ignore[attr-defined]
 MAX_CHIP_BYTES = 8_192
+
+
+def verifier_time(connection: Connection, head: Head) -> int:
+    """Received time of the entry before the verifier's stored position; 0 at the log's beginning.
+
+    Raises ``IntegrityError`` where the log cannot have been read so far: a position past its end
+    would have the verifier pass over entries that are still to come.
+    """
+    position: object = head.verifier_position  # SQLite keeps a text there, if told to
+    if not isinstance(position, int) or not 0 <= position <= head.size:
+        raise IntegrityError(
+            f"the verifier's stored position is {position!r}, the log has {head.size} entries"
+        )
+    if position == 0:
+        return 0
+    query = select(entry_table.c.received_ms).where(entry_table.c.idx == position - 1)
+    received_ms = connection.execute(query).scalar()
+    if not isinstance(received_ms, int):
+        raise IntegrityError(
+            f"entry {position - 1} is missing or damaged, and the verifier's state is as of it"
+        )
+    return received_ms
 
 
 def load_verifier(connection: Connection, position: int) -> tuple[Registry, list[Case]]:

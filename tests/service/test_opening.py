@@ -181,6 +181,39 @@ def test_damage_is_an_integrity_error_at_start(folder: Path, statement: str, say
         open_node(folder)
 
 
+@pytest.mark.parametrize(
+    ("position", "says"),
+    [
+        ("size + 1", "the verifier's stored position is"),
+        ("-1", "position is -1"),
+        ("9000000000000000000", "position is 9000000000000000000"),
+        ("'soon'", "position is 'soon'"),
+        ("0.5", "position is 0.5"),
+    ],
+)
+def test_verifier_that_cannot_have_read_so_far_is_refused_at_start(
+    folder: Path, position: str, says: str
+) -> None:
+    sql(folder, f"UPDATE log_head SET verifier_position = {position}")
+    with pytest.raises(IntegrityError, match=says):
+        open_node(folder)
+
+
+def test_verifier_state_as_of_an_entry_that_is_missing_is_refused_at_start(folder: Path) -> None:
+    sql(folder, "UPDATE log_head SET verifier_position = 4")
+    open_node(folder).close()
+    sql(folder, "UPDATE log_head SET verifier_position = 4")
+    sql(folder, "DELETE FROM entries WHERE idx = 3")
+    with pytest.raises(IntegrityError, match="entry 3 is missing"):
+        open_node(folder)
+
+
+def test_verifier_position_at_either_end_of_the_log_is_taken(folder: Path) -> None:
+    for position in ("0", "size"):
+        sql(folder, f"UPDATE log_head SET verifier_position = {position}")
+        open_node(folder).close()
+
+
 def test_older_log_behind_a_newer_checkpoint_is_refused(folder: Path) -> None:
     """Entries from a backup, checkpoints from after it."""
     with sqlite3.connect(folder / "ledger.db") as connection:

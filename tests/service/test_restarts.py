@@ -230,6 +230,23 @@ def test_position_that_went_back_stops_the_node(tmp_path: Path) -> None:
     open_node(tmp_path).close()
 
 
+def test_position_past_the_end_stops_a_verifier_that_begins_and_one_that_stores(
+    tmp_path: Path,
+) -> None:
+    """Only at start would be too late where another process wrote it."""
+    stage = found(open_node(tmp_path), chips=1)
+    stage.beat(stage.chips[0])
+    with writing(stage.node._engine) as connection:
+        update_head(connection, verifier_position=1_000)
+    with pytest.raises(IntegrityError, match="position is 1000"):
+        save(stage)
+    lose_verifier(stage)
+    with pytest.raises(IntegrityError, match="position is 1000"):
+        stage.node.follow()
+    assert stage.node.ready() is not None
+    stage.node.close()
+
+
 def test_verifiers_of_two_processes_decide_once(two_nodes: tuple[Node, Node]) -> None:
     first, second = two_nodes
     stage = found(first, chips=2)
