@@ -47,7 +47,14 @@ PAGE = 1_000
 _KEEP_ALIVE_S = 30.0
 """Shorter than the service keeps a connection."""
 _NOT_ABOUT_THE_TOKEN = frozenset(
-    {"media-type-unsupported", "not-found", "method-not-allowed", "parameter-invalid"}
+    {
+        "http-malformed",
+        "media-type-unsupported",
+        "method-not-allowed",
+        "not-found",
+        "parameter-invalid",
+        "upload-timeout",
+    }
 )
 
 
@@ -202,25 +209,44 @@ class Client:
         holder: str | None = None,
         country: str | None = None,
         model: str | None = None,
+        after: bytes | str | None = None,
         page: int = PAGE,
     ) -> Iterator[dict[str, Any]]:
-        """Passports by filter, fetched page by page."""
+        """Passports by filter in order of UEID, fetched page by page.
+
+        ``after``: the UEID of the last one that was read; the query goes on behind it.
+        """
         filters = {"state": state, "holder": holder, "country": country, "model": model}
+        filters["after"] = after.hex() if isinstance(after, bytes) else after
         return self._pages("/v1/devices", filters, page)
 
     def device(self, ueid: bytes | str) -> dict[str, Any]:
         """One passport; RequestRefused (chip-unknown) for an unknown chip."""
         return self._get(f"/v1/devices/{_hex(ueid)}")
 
-    def history(self, ueid: bytes | str, *, page: int = PAGE) -> Iterator[dict[str, Any]]:
-        """A chip's entries, oldest first, fetched page by page."""
-        return self._pages(f"/v1/devices/{_hex(ueid)}/history", {}, page)
+    def history(
+        self, ueid: bytes | str, *, after: int | None = None, page: int = PAGE
+    ) -> Iterator[dict[str, Any]]:
+        """A chip's entries, oldest first, fetched page by page.
+
+        ``after``: the ``seq`` of the last entry that was read; the query goes on behind it.
+        """
+        return self._pages(f"/v1/devices/{_hex(ueid)}/history", {"after": _cursor(after)}, page)
 
     def decisions(
-        self, *, ueid: bytes | str | None = None, action: str | None = None, page: int = PAGE
+        self,
+        *,
+        ueid: bytes | str | None = None,
+        action: str | None = None,
+        after: int | None = None,
+        page: int = PAGE,
     ) -> Iterator[dict[str, Any]]:
-        """Decisions, oldest first, fetched page by page."""
+        """Decisions, oldest first, fetched page by page.
+
+        ``after``: the ``index`` of the last decision that was read; the query goes on behind it.
+        """
         filters = {"ueid": None if ueid is None else _hex(ueid), "action": action}
+        filters["after"] = _cursor(after)
         return self._pages("/v1/decisions", filters, page)
 
     # -- the log ----------------------------------------------------------------------------
@@ -332,6 +358,10 @@ def _chunks(tokens: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
         size += len(token)
     if start < len(tokens):
         yield tokens[start:]
+
+
+def _cursor(index: int | None) -> str | None:
+    return None if index is None else str(index)
 
 
 def _hex(ueid: bytes | str) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -34,12 +35,33 @@ class UploadEnded(Refused):
     """A body that we wait for no longer; its connection is of no more use."""
 
 
-class Uploads:
-    """Reads bodies within limits. One per app; used from its event loop only."""
+PATIENCE_S = 1.0
+"""How long an upload keeps its memory for certain. A body of an honest client arrives in less."""
 
-    def __init__(self, *, max_held: int, timeout_s: float) -> None:
+
+@dataclass(eq=False, slots=True)
+class _Upload:
+    """A body on its way in: when it began, what it holds, and the timer that ends it."""
+
+    began: float
+    timer: asyncio.Timeout
+    held: int = 0
+    evicted: bool = False
+
+
+class Uploads:
+    """Reads bodies within limits. One per app; used from its event loop only.
+
+    Where the memory is full, the oldest upload that is still incomplete gives its share to the
+    newest: otherwise a few clients that send all but their last byte would shut out everybody.
+    """
+
+    def __init__(self, *, max_held: int, timeout_s: float, patience_s: float = PATIENCE_S) -> None:
         self._max_held = max_held
         self._timeout_s = timeout_s
+        self._patience_s = patience_s
+        self._incomplete: dict[_Upload, None] = {}
+        """Oldest first."""
         self.held = 0
         """Bytes of request bodies in memory now."""
 
@@ -48,33 +70,58 @@ class Uploads:
         """The whole body, counted as held until the block ends.
 
         Refuses more than ``limit`` bytes (TOO_LARGE: by Content-Length before anything is read,
-        then while it arrives) and bodies that take too long or would exceed what the service
-        holds at once (BUSY).
+        then while it arrives), bodies that take too long (UPLOAD_TIMEOUT), and those that would
+        exceed what the service holds at once (BUSY).
         """
         _check_length(request.headers.get("content-length"), limit)
-        data = bytearray()
+        upload = _Upload(asyncio.get_running_loop().time(), asyncio.timeout(self._timeout_s))
         try:
-            await self._read(request, limit, data)
-            yield bytes(data)
+            yield await self._read(request, limit, upload)
         finally:
-            self.held -= len(data)
+            self.held -= upload.held
 
-    async def _read(self, request: Request, limit: int, data: bytearray) -> None:
+    async def _read(self, request: Request, limit: int, upload: _Upload) -> bytes:
+        data = bytearray()
+        self._incomplete[upload] = None
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with upload.timer:
                 async for chunk in request.stream():
                     if len(data) + len(chunk) > limit:
                         raise _too_large(limit)
-                    if self.held + len(chunk) > self._max_held:
-                        raise Refused(Reason.BUSY, "too many uploads are being held")
+                    self._hold(len(chunk), upload)
                     data += chunk
-                    self.held += len(chunk)
+            return bytes(data)
         except TimeoutError:
             detail = f"the body did not arrive within {self._timeout_s:g} s"
-            raise UploadEnded(Reason.BUSY, detail) from None
+            if upload.evicted:
+                detail = "the body was slow to arrive, and others needed its place"
+            raise UploadEnded(Reason.UPLOAD_TIMEOUT, detail) from None
         except ClientDisconnect:
             # Nobody is left to read the answer; the refusal only ends the request in order.
-            raise UploadEnded(Reason.BUSY, "the upload was abandoned") from None
+            raise UploadEnded(Reason.UPLOAD_TIMEOUT, "the upload was abandoned") from None
+        finally:
+            self._incomplete.pop(upload, None)
+
+    def _hold(self, size: int, upload: _Upload) -> None:
+        """Count ``size`` more bytes for ``upload``; BUSY where no room can be made for them."""
+        now = asyncio.get_running_loop().time()
+        while not upload.evicted and self.held + size > self._max_held:
+            oldest = next(iter(self._incomplete))
+            if oldest is upload or now - oldest.began < self._patience_s:
+                raise Refused(Reason.BUSY, "too many uploads are being held")
+            self._evict(oldest, now)
+        if not upload.evicted:
+            upload.held += size
+            self.held += size
+
+    def _evict(self, upload: _Upload, now: float) -> None:
+        """Take an upload's share; its own task ends it at its next step."""
+        del self._incomplete[upload]
+        upload.evicted = True
+        self.held -= upload.held
+        upload.held = 0
+        if not upload.timer.expired():
+            upload.timer.reschedule(now)
 
 
 def _check_length(declared: str | None, limit: int) -> None:

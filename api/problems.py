@@ -38,6 +38,7 @@ STATUS: Mapping[Reason, HTTPStatus] = {
     Reason.COSE_ALGORITHM: _BAD,
     Reason.NOTE_MALFORMED: _BAD,
     Reason.TILE_PATH: _BAD,
+    Reason.HTTP_MALFORMED: _BAD,
     # Readable, and wrong in itself.
     Reason.COSE_TYPE: _CONTENT,
     Reason.KEY_INVALID: _CONTENT,
@@ -87,6 +88,7 @@ STATUS: Mapping[Reason, HTTPStatus] = {
     # About the request or the service as such.
     Reason.CONFLICTS_CAPPED: HTTPStatus.TOO_MANY_REQUESTS,
     Reason.METHOD_NOT_ALLOWED: HTTPStatus.METHOD_NOT_ALLOWED,
+    Reason.UPLOAD_TIMEOUT: HTTPStatus.REQUEST_TIMEOUT,
     Reason.MEDIA_TYPE: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     Reason.BUSY: _UNAVAILABLE,
     Reason.STORAGE: _UNAVAILABLE,

@@ -92,12 +92,15 @@ class Reason(StrEnum):
     NOTE_MALFORMED = "note-malformed"
     TILE_PATH = "tile-path-malformed"
     TILE_UNKNOWN = "tile-unknown"
+    BUNDLE_MALFORMED = "bundle-malformed"
     # Service
     NOT_FOUND = "not-found"
     METHOD_NOT_ALLOWED = "method-not-allowed"
     PARAMETER_INVALID = "parameter-invalid"
     MEDIA_TYPE = "media-type-unsupported"
     CLOCK = "clock-not-simulated"
+    HTTP_MALFORMED = "http-malformed"
+    UPLOAD_TIMEOUT = "upload-timeout"
     BUSY = "busy"
     STORAGE = "storage-unavailable"
 
@@ -282,6 +285,10 @@ REASONS: dict[Reason, ReasonInfo] = {
     Reason.TILE_UNKNOWN: ReasonInfo(
         "The log has no such tile yet", "Ask only for tiles that the checkpoint covers."
     ),
+    Reason.BUNDLE_MALFORMED: ReasonInfo(
+        "The file is not a passport bundle of a version that this program reads",
+        "See docs/bundle.md; make the bundle again.",
+    ),
     Reason.NOT_FOUND: ReasonInfo("There is nothing at this address", "See /openapi.json."),
     Reason.METHOD_NOT_ALLOWED: ReasonInfo(
         "The address does not take this method", "See /openapi.json."
@@ -295,6 +302,13 @@ REASONS: dict[Reason, ReasonInfo] = {
     Reason.CLOCK: ReasonInfo(
         "The service does not run on a simulated clock, or time would go back",
         "Start it with --clock simulated, and move time forward only.",
+    ),
+    Reason.HTTP_MALFORMED: ReasonInfo(
+        "The request is not HTTP", "Send HTTP/1.1 as RFC 9112 has it; TLS is a proxy's work."
+    ),
+    Reason.UPLOAD_TIMEOUT: ReasonInfo(
+        "The request took too long to arrive",
+        "Nothing was kept; send it again, in smaller batches where the line is slow.",
     ),
     Reason.BUSY: ReasonInfo("Too many requests are waiting", "Try again after Retry-After."),
     Reason.STORAGE: ReasonInfo(

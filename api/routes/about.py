@@ -48,11 +48,19 @@ def router(context: Context) -> APIRouter:
         response_model=schemas.Clock,
         openapi_extra=_CLOCK_BODY,
         responses=problem_responses(
-            Reason.CLOCK, Reason.PARAMETER_INVALID, Reason.TOO_LARGE, Reason.MEDIA_TYPE, *ALWAYS
+            Reason.CLOCK,
+            Reason.PARAMETER_INVALID,
+            Reason.TOO_LARGE,
+            Reason.UPLOAD_TIMEOUT,
+            Reason.MEDIA_TYPE,
+            *ALWAYS,
         ),
     )
     async def set_clock(request: Request) -> Response:
         """Move a simulated clock forward.
+
+        Simulations only: a service on the real clock refuses it. It is not authenticated, since
+        a simulation belongs to whoever can reach it. At most 400 days at once.
 
         Opens every epoch on the way, lets the verifier follow, publishes a checkpoint, and only
         then answers.

@@ -1,10 +1,11 @@
 """Limits on request bodies: size, time, what is held at once."""
 
 import asyncio
+import threading
 
 import pytest
 
-from tests.api.harness import CBOR_SEQ, COSE, Http, assert_problem, serving
+from tests.api.harness import CBOR_SEQ, COSE, Altered, Http, assert_problem, serving
 
 _HEARTBEAT, _STATEMENT, _BATCH = 2_048, 32_768, 4 * 1024 * 1024
 LIMITS = [
@@ -90,8 +91,8 @@ def test_an_upload_that_takes_too_long_is_ended(node):
     with serving(node, upload_timeout_s=0.05) as http:
         headers = {"Content-Type": COSE}
         answer = http.request("POST", "/v1/heartbeats", content=slow(), headers=headers)
-        assert_problem(answer, 503, "busy")
-        assert answer.headers["retry-after"] == "1"
+        assert_problem(answer, 408, "upload-timeout")
+        assert answer.headers["connection"] == "close"
         assert http.post("/v1/heartbeats", b"x", COSE).status_code == 400
 
 
@@ -119,7 +120,71 @@ def test_what_is_held_at_once_is_bounded_and_given_back(node):
         assert http.post("/v1/heartbeats", bytes(_BATCH), CBOR_SEQ).status_code == 413
 
 
+def test_a_stalled_upload_gives_its_memory_to_a_newer_one(node, monkeypatch):
+    monkeypatch.setattr("api.media.Uploads.__init__.__kwdefaults__", {"patience_s": 0.0})
+    arrived = asyncio.Event()
+
+    async def stalled():
+        yield bytes(3 * 1024 * 1024)
+        arrived.set()
+        await asyncio.sleep(10)
+
+    async def first(client):
+        headers = {"Content-Type": CBOR_SEQ}
+        return await client.post("/v1/heartbeats", content=stalled(), headers=headers)
+
+    async def second(client):
+        await arrived.wait()
+        headers = {"Content-Type": CBOR_SEQ}
+        return await client.post("/v1/heartbeats", content=bytes(2 * 1024 * 1024), headers=headers)
+
+    with serving(node, max_buffered_bytes=_BATCH) as http:
+        ended, served = http.together(first, second)
+        assert "others needed its place" in assert_problem(ended, 408, "upload-timeout")["detail"]
+        assert served.status_code == 413  # two million items
+        assert http.post("/v1/heartbeats", bytes(_BATCH), CBOR_SEQ).status_code == 413
+
+
+def _answering(node) -> tuple[Altered, threading.Event, threading.Event]:
+    """A ledger whose status takes until the second event; the first says that it is asked for."""
+    entered, release = threading.Event(), threading.Event()
+
+    def status():
+        entered.set()
+        assert release.wait(10)
+        return node.status()
+
+    return Altered(node, status=status), entered, release
+
+
 def test_more_requests_than_allowed_are_turned_away_but_operators_are_not(node):
+    altered, entered, release = _answering(node)
+
+    async def first(client):
+        return await client.get("/v1/ledger")
+
+    async def others(client):
+        await asyncio.to_thread(entered.wait, 10)
+        try:
+            headers = {"Content-Type": COSE}
+            return [
+                await client.get("/v1/epoch"),
+                await client.post("/v1/heartbeats", content=b"x", headers=headers),
+                await client.get("/healthz"),
+            ]
+        finally:
+            release.set()
+
+    with serving(altered, max_requests=1) as http:
+        served, (turned_away, upload, health) = http.together(first, others)
+        assert "requests_in_flight 0.0" in http.get("/metrics").text
+    assert served.status_code == health.status_code == 200
+    for answer in (turned_away, upload):
+        assert_problem(answer, 503, "busy")
+        assert answer.headers["retry-after"] == "1"
+
+
+def test_an_upload_takes_nobodys_place_before_it_is_complete(node):
     started, release = asyncio.Event(), asyncio.Event()
 
     async def parked():
@@ -133,12 +198,16 @@ def test_more_requests_than_allowed_are_turned_away_but_operators_are_not(node):
     async def others(client):
         await started.wait()
         try:
-            return await client.get("/v1/ledger"), await client.get("/healthz")
+            headers = {"Content-Type": COSE}
+            return [
+                await client.get("/v1/ledger"),
+                await client.post("/v1/heartbeats", content=b"x", headers=headers),
+            ]
         finally:
             release.set()
 
     with serving(node, max_requests=1) as http:
-        served, (turned_away, health) = http.together(first, others)
+        served, (read, posted) = http.together(first, others)
+    assert read.status_code == 200
+    assert_problem(posted, 400, "cose-malformed")
     assert_problem(served, 400, "cose-malformed")
-    assert_problem(turned_away, 503, "busy")
-    assert health.status_code == 200

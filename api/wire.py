@@ -1,0 +1,172 @@
+"""HTTP/1.1 on one connection: uvicorn's protocol with what it leaves open.
+
+It sets no limit on the head of a request nor on how long one takes to arrive, lets a client that
+reads nothing keep its answers in memory, and answers what is not HTTP in plain text. Here all of
+these end in time, with a problem document where an answer can still be given.
+"""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from api import problems
+from ledger.errors import Reason, Refused
+
+MAX_HEAD_BYTES = 64 * 1024
+"""Request line and headers together. Browsers and proxies stay below 16 KiB."""
+PATIENCE_S = 30.0
+LINGER_S = 2.0
+"""How long a refused connection is still read from: closed at once, it would be reset, and the
+client might never see the answer."""
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """One connection. ``patience_s``: how long a head may take to arrive, and how long a client
+    may leave an answer unread; set by ``protocol``."""
+
+    patience_s = PATIENCE_S
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._in_head = True
+        self._head_bytes = 0
+        self._refusal: Refused | None = None
+        self._ended = False
+        self._deadline: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
+
+    # -- arriving ---------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first request, and not for ever."""
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the timers."""
+        super().connection_lost(exc)
+        self._stop_waiting()
+        self._read_again()
+
+    def data_received(self, data: bytes) -> None:
+        """Count the head's bytes, and parse."""
+        if self._ended or self.transport.is_closing():
+            return
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._deadline is None:
+                self._expect_head()
+        super().data_received(data)
+        if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self._ended:
+            self._refuse(_head_too_large())
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        super().on_message_begin()
+        self._head_bytes = max(self._head_bytes, 1)
+        if self._deadline is None:
+            self._expect_head()
+
+    def on_headers_complete(self) -> None:
+        """The head is here: refuse what is too large, or what no answer could follow."""
+        self._in_head = False
+        self._head_bytes = 0
+        self._stop_waiting()
+        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if size > MAX_HEAD_BYTES:
+            self._refusal = _head_too_large()
+            raise self._refusal
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The body is here too."""
+        super().on_message_complete()
+        self._in_head = True
+        self._stop_waiting()
+
+    def on_response_complete(self) -> None:
+        """Where the answer did not wait for the body, wait for the rest of that to discard it."""
+        super().on_response_complete()
+        if not self._in_head and self.cycle.response_complete and not self.transport.is_closing():
+            self._expect_head()
+
+    # -- leaving ----------------------------------------------------------------------------
+
+    def pause_writing(self) -> None:
+        """The client is slow to read: give it time, and not for ever."""
+        super().pause_writing()
+        if self._unread is None:
+            self._unread = self.loop.call_later(self.patience_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It read."""
+        super().resume_writing()
+        self._read_again()
+
+    def send_400_response(self, msg: str) -> None:
+        """The answer to what cannot be parsed, and the end of the connection."""
+        refusal = self._refusal or Refused(Reason.HTTP_MALFORMED, "the request cannot be parsed")
+        self._refuse(refusal)
+
+    def _refuse(self, refusal: Refused) -> None:
+        """Read no further requests; answer, unless an earlier request is still being answered."""
+        self._stop_waiting()
+        self._ended = True
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.keep_alive = False
+            if self.pipeline or not cycle.more_body:
+                return  # its answer ends the connection
+            cycle.disconnected = True  # its own body is broken, and this is the answer to that
+            cycle.message_event.set()
+            if cycle.response_started:
+                self.transport.close()
+                return
+        self.transport.write(_bytes(refusal))
+        self.transport.write_eof()
+        self._deadline = self.loop.call_later(LINGER_S, self.transport.abort)
+
+    # -- waiting ----------------------------------------------------------------------------
+
+    def _expect_head(self) -> None:
+        self._stop_waiting()
+        self._deadline = self.loop.call_later(self.patience_s, self._waited)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _read_again(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+    def _waited(self) -> None:
+        self._deadline = None
+        if self.transport.is_closing():
+            return
+        if self._in_head and self.cycle is not None and not self.cycle.response_complete:
+            self._expect_head()  # it waits for us
+        elif self._in_head and self._head_bytes:
+            detail = f"the head of the request did not arrive within {self.patience_s:g} s"
+            self._refuse(Refused(Reason.UPLOAD_TIMEOUT, detail))
+        else:
+            self.transport.close()
+
+
+def protocol(patience_s: float) -> type[HttpProtocol]:
+    """The class that uvicorn makes one of for each connection."""
+    return type("HttpProtocol", (HttpProtocol,), {"patience_s": patience_s})
+
+
+def _head_too_large() -> Refused:
+    return Refused(Reason.TOO_LARGE, f"the head of a request has at most {MAX_HEAD_BYTES} bytes")
+
+
+def _bytes(refusal: Refused) -> bytes:
+    """A whole answer; there is no address to name."""
+    answer = problems.of_refused(refusal, "", close=True)
+    headers = [name + b": " + value + b"\r\n" for name, value in answer.raw_headers]
+    return b"".join([STATUS_LINE[answer.status_code], *headers, b"\r\n", bytes(answer.body)])
