@@ -116,6 +116,10 @@ def _epoch(body: Any) -> str:
     return f"epoch {body.counter} opened, until {moment(body.not_after_ms)}"
 
 
+def _index_root(body: Any) -> str:
+    return f"committed to how many entries each subject has among the first {body.size:,}"
+
+
 def _decision(body: Any) -> str:
     told = reasons_once(body.rules, body.reasons)
     by_rule = [f"by {reason}" for reason in told if _rule_of(reason, body.rules)]
@@ -165,5 +169,6 @@ _SENTENCES = {
     Kind.HEARTBEAT: _heartbeat,
     Kind.POLICY: _policy,
     Kind.EPOCH: _epoch,
+    Kind.INDEX_ROOT: _index_root,
     Kind.DECISION: _decision,
 }

@@ -57,6 +57,7 @@ class Kind(StrEnum):
     POLICY = "policy"
     DECISION = "decision"
     EPOCH = "epoch"
+    INDEX_ROOT = "index-root"
     CONFLICT = "conflict"
 
 
@@ -208,6 +209,17 @@ class Epoch(StatementModel):
     not_after_ms: Millis
 
 
+class IndexRoot(StatementModel):
+    """``index-root``: the ledger commits to every subject's number of entries and newest one."""
+
+    iat: Seconds
+    size: UInt
+    """Entries before this one, all of which the heads map covers."""
+    root: Digest32
+    """Root of the heads map."""
+    bucket_bits: Annotated[int, Field(ge=0, le=24)]
+
+
 class Decision(StatementModel):
     """``decision``: hold, release or revoke one chip, with the grounds."""
 
@@ -243,6 +255,7 @@ Body = (
     | Policy
     | Decision
     | Epoch
+    | IndexRoot
     | Heartbeat
 )
 CustodyBody = Ship | Receive | Install | Retire
@@ -259,6 +272,7 @@ _MODELS: dict[Kind, type[StatementModel]] = {
     Kind.POLICY: Policy,
     Kind.DECISION: Decision,
     Kind.EPOCH: Epoch,
+    Kind.INDEX_ROOT: IndexRoot,
 }
 STATEMENT_MODELS = dict(_MODELS)
 _KINDS = {model: kind for kind, model in _MODELS.items()}

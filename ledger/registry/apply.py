@@ -45,6 +45,8 @@ def apply(registry: Registry, message: Message, verdict: Verdict, received_ms: i
             registry.policy, registry.policy_digest = body, message.digest
         case Kind.EPOCH:
             registry.epochs = [*registry.epochs[-1:], body]
+        case Kind.INDEX_ROOT:
+            pass
         case Kind.BIRTH:
             _apply_birth(registry, message, received_ms)
         case Kind.DECISION:

@@ -175,6 +175,18 @@ def _epoch(registry: Registry, message: Message, now_ms: int) -> Verdict:
     return Verdict((party_subject(party.id),))
 
 
+def _index_root(registry: Registry, message: Message, _now_ms: int) -> Verdict:
+    """Filed under no subject: it speaks of all of them. Its root is for those who see the map."""
+    _require_role(registry, message, Role.LEDGER)
+    body: st.IndexRoot = message.body
+    assert registry.genesis is not None  # noqa: S101 - judge looked
+    if body.bucket_bits != registry.genesis.bucket_bits:
+        raise Refused(
+            Reason.FIELD_INVALID, "the genesis fixes the number of buckets", field="bucket_bits"
+        )
+    return Verdict(())
+
+
 def _birth(registry: Registry, message: Message, _now_ms: int) -> Verdict:
     party = _require_role(registry, message, Role.MANUFACTURER)
     body: st.Birth = message.body
@@ -304,6 +316,7 @@ _JUDGES: dict[Kind, Callable[[Registry, Message, int], Verdict]] = {
     Kind.LICENCE: _licence,
     Kind.POLICY: _policy,
     Kind.EPOCH: _epoch,
+    Kind.INDEX_ROOT: _index_root,
     Kind.BIRTH: _birth,
     Kind.HEARTBEAT: _heartbeat,
     Kind.SHIP: _custody,

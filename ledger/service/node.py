@@ -346,7 +346,7 @@ class Node:
             if self._genesis is None:
                 return None
             return publish(
-                self._engine, self._note_signer, self._genesis.origin, self.clock.now_ms()
+                self._sequencer, self._genesis, self._own_keys.ledger, self.clock.now_ms()
             )
 
     # -- reading ----------------------------------------------------------------------------

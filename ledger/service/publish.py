@@ -1,56 +1,110 @@
 """Signing checkpoints: never one that does not extend the last, never one that was not re-derived.
 
 Before the ledger's key signs, the hashes of all entries since the last checkpoint are computed
-again from the stored bytes and added to the tree that was published last. Only if that leads to
-the root that the appends have kept is the checkpoint signed, and only once it is stored is it
-served.
+again from the stored bytes and added to the tree that was published last; from the same bytes
+follows what has changed in the heads map. Only if that leads to the root that the appends have
+kept, and to the map that was committed to last, is an index-root appended and the checkpoint
+signed, and only once it is stored is it served.
 """
 
+from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Engine, insert, select
+import cbor2
+from sqlalchemy import Connection, insert, select
 
 from ledger.errors import IntegrityError, Refused
 from ledger.log.chain import leaf_hash
 from ledger.log.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from ledger.log.headsmap import empty_root
 from ledger.log.merkle import CompactRange
 from ledger.log.note import NoteSigner, NoteVerifier
-from ledger.store.engine import writing
+from ledger.protocol import statements as st
+from ledger.protocol.keys import SigningKey
+from ledger.protocol.statements import Kind
+from ledger.service.sequence import Sequencer
 from ledger.store.log_rows import Head, entry_table, read_head, update_head
+from ledger.store.map_rows import apply_changes
 from ledger.store.tables import CheckpointRow
-from ledger.values import sha256
+from ledger.values import MILLIS_PER_SECOND, sha256
 
 checkpoint_table: Any = CheckpointRow.__table__  # type: ignore[attr-defined]
 READ_AHEAD = 2_000
 
 
-def publish(engine: Engine, signer: NoteSigner, origin: str, now_ms: int) -> bytes | None:
-    """Sign and store a checkpoint of the whole log; None where the last one covers it.
+@dataclass(slots=True)
+class Rehashed:
+    """What stored leaves lead to: the tree, and each subject's newest (count, leaf hash)."""
 
-    Raises IntegrityError where stored entries and tree contradict each other: then nothing may be
-    signed any more.
+    frontier: CompactRange
+    changes: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)
+
+
+def publish(
+    sequencer: Sequencer,
+    genesis: st.Genesis,
+    key: SigningKey,
+    now_ms: int,
+) -> bytes | None:
+    """Append an index-root, sign and store a checkpoint; None where the last one covers the log.
+
+    Raises IntegrityError where stored entries, tree and heads map contradict each other: then
+    nothing may be signed any more.
     """
-    with writing(engine) as connection:
-        head = read_head(connection, lock=True)
+    with sequencer.batch(now_ms) as batch:
+        connection, head = batch.connection, batch.appender.head
         if head.size == head.published_size:
             return None
-        frontier = rehash(connection, head.published_frontier, head.size)
-        if frontier != head.frontier:
-            raise IntegrityError(
-                f"entries {head.published_size} to {head.size - 1} do not lead to the tree's root"
-            )
+        bits, committed = genesis.bucket_bits, _committed(connection, head)
+        # A ledger from before the heads map has no index-root yet: its map begins with entry 0.
+        start = head.published_frontier if committed is not None else CompactRange()
+        before = rehash(connection, Rehashed(start), head.size)
+        _require_tree(before.frontier, head.frontier, head.published_size)
+        update = apply_changes(
+            connection, bits, before.changes, committed=committed or empty_root(bits)
+        )
+        body = st.IndexRoot(
+            iat=batch.received_ms // MILLIS_PER_SECOND,
+            size=head.size,
+            root=update.root,
+            bucket_bits=bits,
+        )
+        batch.append(st.decode(st.sign(body, key)))
+        batch.flush()
+        size, kept = head.size + 1, read_head(connection).frontier
+        frontier = rehash(connection, before, size).frontier
+        _require_tree(frontier, kept, head.size)
         root = frontier.root()
-        note = sign_checkpoint(Checkpoint(origin, head.size, root), [signer])
-        published_ms = max(now_ms, head.received_ms)  # where the clock went back
-        row = {"size": head.size, "root": root, "note": note, "published_ms": published_ms}
+        checkpoint = Checkpoint(genesis.origin, size, root)
+        note = sign_checkpoint(checkpoint, [NoteSigner(genesis.origin, key)])
+        published_ms = batch.received_ms  # not now_ms: the clock may have gone back
+        row = {"size": size, "root": root, "note": note, "published_ms": published_ms}
         connection.execute(insert(checkpoint_table), [row])
-        update_head(connection, published_size=head.size, published_frontier=frontier.encode())
+        update_head(connection, published_size=size, published_frontier=frontier.encode())
     return note
 
 
-def rehash(connection: Connection, start: CompactRange, size: int) -> CompactRange:
+def _require_tree(derived: CompactRange, kept: CompactRange, start: int) -> None:
+    if derived != kept:
+        raise IntegrityError(f"entries {start} to {kept.size - 1} do not lead to the tree's root")
+
+
+def _committed(connection: Connection, head: Head) -> bytes | None:
+    """Root of the heads map as the newest index-root, a checkpoint's last entry, says."""
+    index = head.published_size - 1
+    query = select(entry_table.c.kind, entry_table.c.body).where(entry_table.c.idx == index)
+    row = connection.execute(query).first()
+    if row is None or row.kind != Kind.INDEX_ROOT:
+        return None
+    try:
+        return bytes(st.decode(row.body or b"", expect=Kind.INDEX_ROOT).body.root)
+    except Refused as error:
+        raise IntegrityError(f"entry {index}: its index-root is damaged: {error}") from error
+
+
+def rehash(connection: Connection, start: Rehashed, size: int) -> Rehashed:
     """Extend a tree to ``size`` from the stored leaves, each compared with its statement."""
-    frontier = start
+    frontier, changes = start.frontier, start.changes
     while frontier.size < size:
         query = (
             select(entry_table.c.idx, entry_table.c.leaf, entry_table.c.body)
@@ -65,11 +119,23 @@ def rehash(connection: Connection, start: CompactRange, size: int) -> CompactRan
             # The statement digest is the last member of a leaf.
             if body is not None and leaf[-32:] != sha256(body):
                 raise IntegrityError(f"entry {index}: the statement does not fit its leaf")
-            hashes.append(leaf_hash(leaf))
+            hashed = leaf_hash(leaf)
+            hashes.append(hashed)
+            for subject, seq, _ in _links(leaf, index):
+                changes[subject] = (seq + 1, hashed)
         if not hashes:
             raise IntegrityError(f"entry {frontier.size} is missing")
         frontier = frontier.extend(hashes)
-    return frontier
+    return Rehashed(frontier, changes)
+
+
+def _links(leaf: bytes, index: int) -> list[tuple[bytes, int, bytes]]:
+    # Strictness is the appender's business; here a leaf only has to be what was hashed.
+    try:
+        links: list[tuple[bytes, int, bytes]] = cbor2.loads(leaf)[3]
+    except (cbor2.CBORError, TypeError, IndexError) as error:
+        raise IntegrityError(f"entry {index}: its leaf is damaged") from error
+    return links
 
 
 def require_sound_checkpoint(

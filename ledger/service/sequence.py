@@ -258,13 +258,14 @@ class Batch:
     def __init__(
         self, connection: Connection, appender: Appender, registry: StoreRegistry, now_ms: int
     ) -> None:
-        self._connection = connection
+        self.connection = connection
         self.appender = appender
         self.registry = registry
         self.received_ms = max(now_ms, self.appender.received_ms)
         self._contents: set[bytes] = set()
         self._documents: list[tuple[Kind, int, int]] = []
         self._decisions: list[dict[str, Any]] = []
+        self._flushed = False
 
     def prefetch(self, messages: Sequence[Message]) -> None:
         """Load what a batch of heartbeats needs in few queries."""
@@ -300,13 +301,16 @@ class Batch:
         return self._receipt(message, verdict, index, leaf_hash)
 
     def flush(self) -> None:
-        """Write everything; the surrounding transaction commits it."""
+        """Write everything, once; the surrounding transaction commits it."""
+        if self._flushed:
+            return
+        self._flushed = True
         self.appender.flush()
         self.registry.flush()
         for kind, number, index in self._documents:
             self.registry.note_document(kind, number, index)
         if self._decisions:
-            self._connection.execute(insert(decision_table), self._decisions)
+            self.connection.execute(insert(decision_table), self._decisions)
 
     def _append(self, message: Message, content: bytes, verdict: Verdict) -> tuple[int, bytes]:
         conflict = verdict.conflict
@@ -337,7 +341,7 @@ class Batch:
 
     def _refuse_repetition(self, content: bytes) -> None:
         query = select(entry_table.c.idx).where(entry_table.c.content_digest == content)
-        index = self._connection.execute(query).scalar()
+        index = self.connection.execute(query).scalar()
         if index is not None or content in self._contents:
             place = "in this batch" if index is None else f"entry {index}"
             raise Refused(Reason.DUPLICATE, f"the same statement is {place}")
@@ -354,7 +358,7 @@ class Batch:
             .order_by(link_table.c.seq.desc())
             .limit(RECENT_ENTRIES)
         )
-        for index, body in self._connection.execute(query):
+        for index, body in self.connection.execute(query):
             if body is not None and _same_content(body, message, content):
                 raise Refused(Reason.DUPLICATE, f"the same heartbeat is entry {index}")
 

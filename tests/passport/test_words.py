@@ -24,6 +24,7 @@ SENTENCES = {
     Kind.RETIRE: "taken out of service: worn out",
     Kind.POLICY: "policy version 1 in force: test policy",
     Kind.DECISION: "HOLD, decision 1, by licence: it has none",
+    Kind.INDEX_ROOT: "committed to how many entries each subject has among the first 7",
     Kind.EPOCH: "epoch 0 opened, until 2026-01-01T01:00:00Z",
 }
 

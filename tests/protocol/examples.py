@@ -115,6 +115,7 @@ BODIES: dict[Kind, dict[str, Any]] = {
         "not_before_ms": START_MS,
         "not_after_ms": START_MS + 3_600_000,
     },
+    Kind.INDEX_ROOT: {"iat": IAT, "size": 7, "root": DIGEST, "bucket_bits": 8},
 }
 HEARTBEAT_TOKEN = WORLD.chip(1).heartbeat(
     DIGEST[:16],

@@ -110,6 +110,11 @@ CASES: dict[Kind, dict[str, tuple[list[Any], list[Any]]]] = {
         "not_before_ms": ([0], [*BAD_MS, MAX_SECONDS * 1_000]),
         "not_after_ms": ([MAX_SECONDS * 1_000 + 999], [*BAD_MS, 0]),
     },
+    Kind.INDEX_ROOT: {
+        "size": ([0, UINT], [-1, OVER, True, None]),
+        "root": ([bytes(32)], BAD_DIGEST),
+        "bucket_bits": ([0, 24], [-1, 25, True, 8.0, None]),
+    },
     Kind.DECISION: {
         "action": (["release", "revoke"], ["Hold", "", 1, None]),
         "ueid": ([OTHER_UEID], [b"\x01" + bytes(15), "x", None]),

@@ -24,7 +24,7 @@ from tests.registry.bench import (
     installed,
     refuses,
 )
-from tests.world import LONG_AGO, LONG_AHEAD, MODEL, seed, signer
+from tests.world import LONG_AGO, LONG_AHEAD, MODEL, START_MS, seed, signer
 
 CHIP = SubjectKind.CHIP
 SMALL_ORDER = signer("x").public.to_cose_key().replace(signer("x").public.raw, bytes(32))
@@ -121,6 +121,18 @@ def test_a_chips_key_is_nobodys_signer(bench: Bench):
         bench.registry.signer(message)
 
 
+def index_root(bucket_bits: int = 8) -> bytes:
+    """An index-root as the ledger signs it."""
+    body = st.IndexRoot(iat=START_MS // 1_000, size=9, root=bytes(32), bucket_bits=bucket_bits)
+    return st.sign(body, signer("ledger"))
+
+
+def test_an_index_root_keeps_to_the_number_of_buckets(bench: Bench):
+    assert bench.judge(index_root())[1].subjects == ()
+    with refuses(Reason.FIELD_INVALID, "bucket_bits"):
+        bench.judge(index_root(bucket_bits=9))
+
+
 def statement(bench: Bench, kind: Kind, by: Ed25519Signer) -> bytes:
     """A statement of a kind that is in order but for its signer."""
     world = bench.world
@@ -129,6 +141,7 @@ def statement(bench: Bench, kind: Kind, by: Ed25519Signer) -> bytes:
         Kind.LICENCE: lambda: world.licence(id="L-2"),
         Kind.POLICY: lambda: world.policy(version=2),
         Kind.EPOCH: bench.epoch_token,
+        Kind.INDEX_ROOT: index_root,
         Kind.BIRTH: lambda: world.birth(world.chip(9)),
         Kind.SHIP: lambda: world.ship(born(bench)),
         Kind.RECEIVE: lambda: world.receive(born(bench)),
@@ -145,6 +158,7 @@ ALLOWED = {
     Kind.LICENCE: {"authority"},
     Kind.POLICY: {"authority"},
     Kind.EPOCH: {"ledger"},
+    Kind.INDEX_ROOT: {"ledger"},
     Kind.BIRTH: {"maker"},
     Kind.SHIP: {"maker", "holder", "carrier"},
     Kind.RECEIVE: {"maker", "holder", "carrier"},

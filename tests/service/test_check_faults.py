@@ -62,6 +62,9 @@ FLIPS = [
     ("entries", "body", "idx = 40", "entry 40, statement"),
     ("entries", "content_digest", "idx = 3", "entry 3"),
     ("tiles", "data", "level = 0 AND n = 0", "tile 0/0"),
+    ("map_buckets", "data", "n = (SELECT min(n) FROM map_buckets)", "heads map bucket"),
+    ("map_nodes", "data", "level = 0", "heads map tile 0/0"),
+    ("map_nodes", "data", "level = 1", "heads map tile 1/0"),
     ("checkpoints", "note", LAST, "checkpoint "),
     ("checkpoints", "root", LAST, "checkpoint "),
     ("checkpoints", "note", EARLY, "checkpoint "),
@@ -134,6 +137,9 @@ SETS = [
     ("checkpoints", f"published_ms = published_ms + {WEEK}", EARLY, "checkpoint "),
     ("checkpoints", f"published_ms = published_ms + {WEEK}", LAST, "checkpoint "),
     ("tiles", "n = 1", "level = 0 AND n = 0", "tile 0/0"),
+    ("map_buckets", "n = 999", "n = (SELECT min(n) FROM map_buckets)", "heads map bucket"),
+    ("map_nodes", "n = 1", "level = 1", "heads map tile"),
+    ("map_nodes", "level = 2", "level = 1", "heads map tile"),
     ("tiles", "level = 1", "level = 0 AND n = 0", "tile 0/0"),
     ("entry_subjects", "idx = idx + 1", "idx = 40", "table entry_subjects"),
     ("entry_subjects", "idx = -1", "idx = 40", "table entry_subjects"),
@@ -221,7 +227,7 @@ def test_every_column_is_in_one_of_the_lists(made: Path) -> None:
             for row in connection.execute(f"PRAGMA table_info({table})")
         }
     assert stored == changed
-    assert len(tables) == 14
+    assert len(tables) == 16
 
 
 @pytest.mark.parametrize(
@@ -236,7 +242,12 @@ def test_every_column_is_in_one_of_the_lists(made: Path) -> None:
         ("DELETE FROM tiles", "tile 0/0"),
         ("DELETE FROM log_head", "log head"),
         ("DELETE FROM subjects WHERE ident = X'4c2d31'", "table subjects, row"),
-        ("DELETE FROM entry_subjects WHERE idx = 30", "table entry_subjects"),
+        (
+            "DELETE FROM entry_subjects WHERE idx = (SELECT max(idx) FROM entry_subjects)",
+            "table entry_subjects",
+        ),
+        ("DELETE FROM map_buckets WHERE n = (SELECT max(n) FROM map_buckets)", "heads map bucket"),
+        ("DELETE FROM map_nodes WHERE level = 1", "heads map tile 1/0"),
         ("DELETE FROM keys WHERE owner = X'6d616b6572'", "table keys, row"),
         ("DELETE FROM parties WHERE id = 'maker'", "table parties, row maker"),
         ("DELETE FROM licences WHERE id = 'L-1'", "table licences, row L-1"),
@@ -445,14 +456,15 @@ def test_honest_rebuild_of_the_tree_is_sound(copy: Path) -> None:
 
 
 def test_rewritten_log_does_not_fit_its_checkpoints(copy: Path) -> None:
-    """Signer and ledger agree on another past; the checkpoint that was published does not."""
+    """Signer and ledger agree on another past; the heads map committed to next does not."""
     index = value(copy, "SELECT idx FROM entries WHERE kind = 'retire'")
     body: Any = st.decode(value(copy, f"SELECT body FROM entries WHERE idx = {index}")).body
     other = st.sign(body.model_copy(update={"cause": "sold"}), signer("reseller"))
     digest = st.decode(other).content_digest
     run(copy, f"UPDATE entries SET content_digest = ? WHERE idx = {index}", [digest])
     reseal(copy, index, other)
-    assert place(copy).startswith("checkpoint ")
+    following = f"SELECT min(idx) FROM entries WHERE kind = 'index-root' AND idx > {index}"
+    assert place(copy) == f"entry {value(copy, following)}"
 
 
 def test_checkpoint_by_another_key_is_found(copy: Path) -> None:
@@ -627,6 +639,8 @@ BLOBS = [
     ("cases", "data"),
     ("cases", "chip"),
     ("case_licences", "used"),
+    ("map_buckets", "data"),
+    ("map_nodes", "data"),
 ]
 
 

@@ -27,6 +27,7 @@ from ledger.registry.apply import apply
 from ledger.registry.judge import judge
 from ledger.registry.records import Registry, Subject
 from ledger.service.audit import tables
+from ledger.service.audit.heads import MapCheck
 from ledger.service.audit.report import CheckReport, Fault, FaultFound
 from ledger.service.audit.schema import check_schema
 from ledger.service.audit.tree import TreeCheck
@@ -118,6 +119,7 @@ class _Check:
         self._executor = executor
         self._registry = Registry()
         self._tree = TreeCheck(connection, report)
+        self._map = MapCheck()
         appraiser = Appraiser(Registry(), cached_places(Borders.load(borders)))
         self._verdicts = VerdictCheck(appraiser, report)
         self._chains: dict[bytes, tuple[Subject, int, bytes]] = {}
@@ -199,11 +201,20 @@ class _Check:
         apply(self._registry, message, verdict, row.leaf.received_ms)
         if message.kind is Kind.GENESIS:
             self._found(message)
+        if message.kind is Kind.INDEX_ROOT and not conflict:
+            self._map.index_root(row.index, message.body)
         self._tree.add(row.values["leaf_hash"], row.leaf.received_ms)
+        self._check_last(row)
         self._verdicts.after(logged)
         self._note(row, conflict)
         self._report.entries += 1
         self._report.conflicts += conflict
+
+    def _check_last(self, row: _Row) -> None:
+        """Each checkpoint ends with an index-root (those from before the heads map had none)."""
+        is_last = self._tree.published.size == row.index + 1
+        if is_last and self._map.count and row.message.kind is not Kind.INDEX_ROOT:
+            raise FaultFound(f"checkpoint {row.index + 1}", "it does not end with an index-root")
 
     def _check_signature(self, row: _Row) -> None:
         try:
@@ -247,11 +258,13 @@ class _Check:
             if (link.subject, link.seq, link.prev) != (key, count, head):
                 raise FaultFound(place, f"it does not continue the chain of its {subject[0].value}")
             self._chains[key] = (subject, count + 1, row.values["leaf_hash"])
+            self._map.add(key, count + 1, row.values["leaf_hash"])
             self._link_sum += tables.link_term(key, count, row.index)
             self._link_count += 1
 
     def _found(self, message: Message) -> None:
         self._tree.found(message.body)
+        self._map.found(message.body)
         self._report.origin = message.body.origin
         self._report.genesis = message.digest.hex()
 
@@ -351,6 +364,7 @@ class _Check:
         if head.published_frontier != self._tree.published:
             raise FaultFound("log head", "its published range is not that of the last checkpoint")
         self._verdicts.finish(self._registry, head.verifier_position)
+        self._map.finish(self._connection)
         tables.check_links(self._connection, self._link_sum % tables.MODULUS, self._link_count)
         tables.check_subjects(self._connection, self._chains)
         tables.check_registry(self._connection, self._registry)

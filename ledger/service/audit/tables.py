@@ -19,6 +19,7 @@ from ledger.store.log_rows import (
     subject_table,
     tile_table,
 )
+from ledger.store.map_rows import bucket_table, node_table
 from ledger.store.registry_rows import (
     chip_row,
     chip_table,
@@ -70,6 +71,8 @@ _TABLES = (
     link_table,
     subject_table,
     tile_table,
+    bucket_table,
+    node_table,
     checkpoint_table,
     document_table,
     key_table,
