@@ -11,15 +11,15 @@ from ledger.appraisal.appraiser import Appraiser, LoggedEntry
 from ledger.appraisal.places import cached_places
 from ledger.errors import ConfigurationError
 from ledger.geo.borders import Borders
-from ledger.log.note import NoteSigner
 from ledger.protocol import statements as st
 from ledger.protocol.statements import Kind
 from ledger.registry.records import Registry
 from ledger.service.check import check_ledger
 from ledger.service.clock import SystemClock
 from ledger.service.publish import publish
-from ledger.store.engine import open_engine, reading, writing
+from ledger.store.engine import reading, writing
 from ledger.store.log_rows import entry_table
+from ledger.store.registry_rows import load_documents
 from tests.service.harness import Stage, found, open_node
 from tests.service.storied import copy_of, counts, place, run, tell, value
 from tests.world import SINGAPORE, World, signer
@@ -119,11 +119,10 @@ def test_checkpoint_made_while_the_clock_is_back_is_sound(made: Path, tmp_path: 
     run(path, f"UPDATE checkpoints SET published_ms = {came}")
     assert check_ledger(str(path)).faults == []
     stage = found(open_node(tmp_path), chips=1)
-    origin = stage.node.status().origin
-    assert origin is not None
-    engine = open_engine(str(tmp_path / "ledger.db"))
-    publish(engine, NoteSigner(origin, signer("ledger")), origin, now_ms=1)
-    engine.dispose()
+    with reading(stage.node._engine) as connection:
+        genesis = load_documents(connection).genesis
+    assert genesis is not None
+    publish(stage.node._sequencer, genesis, signer("ledger"), now_ms=1)
     stage.node.close()
     assert check_ledger(str(tmp_path / "ledger.db")).faults == []
 
