@@ -17,7 +17,7 @@ from ledger.registry.records import Registry
 from ledger.service.check import check_ledger
 from ledger.service.clock import SystemClock
 from ledger.service.publish import publish
-from ledger.store.engine import reading, writing
+from ledger.store.engine import open_engine, reading, writing
 from ledger.store.log_rows import entry_table
 from ledger.store.registry_rows import load_documents
 from tests.service.harness import Stage, found, open_node
