@@ -4,7 +4,7 @@ import secrets
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from ledger.appraisal.places import Places, cached_places
-from ledger.errors import ConfigurationError, IntegrityError, Reason, Refused
+from ledger.errors import ConfigurationError, IntegrityError, Reason, Refused, StorageError
 from ledger.geo.borders import Borders
 from ledger.log.note import NoteSigner, NoteVerifier
 from ledger.protocol import statements as st
@@ -231,6 +231,12 @@ class Node:
                 raise IntegrityError(f"another process founded this ledger: {error}") from error
         return genesis is not None
 
+    def _look_for_genesis(self) -> None:
+        """Notice another process's genesis, for questions that are answered in any state."""
+        if self._genesis is None and self._fatal is None:
+            with suppress(IntegrityError), self._guard():  # the guard keeps it for `ready`
+                self._is_founded()
+
     def _genesis_refusal(self, token: bytes) -> Refused | None:
         try:
             message = st.decode(token)
@@ -303,6 +309,7 @@ class Node:
             raise Refused(Reason.CLOCK, "this service runs on the real clock")
         with self._guard(), self._following, self._turn:
             self._require_writable()
+            self._is_founded()
             if now_ms > LATEST_MS:
                 raise Refused(Reason.CLOCK, "no calendar holds that time", field="now_ms")
             if now_ms - self.clock.now_ms() > MAX_CLOCK_STEP_MS and self._genesis is not None:
@@ -324,7 +331,7 @@ class Node:
         With ``share_s`` it stops after so many seconds while statements are coming in.
         """
         with self._guard(), self._following:
-            if self._genesis is None:
+            if not self._is_founded():
                 return
             watch = Stopwatch()
             if self._follower is None:
@@ -343,7 +350,7 @@ class Node:
         """Sign a checkpoint if the log has grown."""
         with self._guard(), self._turn:
             self._require_writable()
-            if self._genesis is None:
+            if not self._is_founded() or self._genesis is None:
                 return None
             return publish(
                 self._sequencer, self._genesis, self._own_keys.ledger, self.clock.now_ms()
@@ -353,6 +360,7 @@ class Node:
 
     def status(self) -> LedgerStatus:
         """The ledger in brief."""
+        self._look_for_genesis()
         with reading(self._engine) as connection:
             head = read_head(connection)
         genesis, keys = self._genesis, self._keys
@@ -431,6 +439,10 @@ class Node:
 
     def ready(self) -> str | None:
         """None, or why the node takes nothing."""
+        try:
+            self._look_for_genesis()
+        except StorageError as error:
+            return f"the database does not answer: {error}"
         return self._fatal
 
     # -- inner ------------------------------------------------------------------------------

@@ -1,20 +1,20 @@
 """The first entry: only a genesis that names this node's keys and clock is taken."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ledger.errors import IntegrityError, Reason, Refused
+from ledger.errors import IntegrityError, Reason, Refused, StorageError
 from ledger.protocol import statements as st
 from ledger.protocol.statements import Kind
 from ledger.service.keys import write_keys
-from ledger.service.node import Node
+from ledger.service.node import MAX_CLOCK_STEP_MS, Node
 from ledger.service.views import Receipt
 from ledger.store.engine import reading
 from ledger.store.log_rows import read_head
-from tests.service.harness import Stage, found, open_node
+from tests.service.harness import HOUR_MS, Stage, found, open_node
 from tests.service.ticking import TickingClock
 from tests.world import START_MS, World, seed, signer
 
@@ -196,6 +196,65 @@ def test_node_learns_of_a_genesis_that_another_process_took(
     assert second.epoch().id == first.epoch().id
     assert other.take(other.token(stage.chips[0]))[0].index == first.status().size - 1
     assert second.status().origin == "test.example/ledger"
+
+
+ASK_FIRST: dict[str, Callable[[Node], object]] = {
+    "status": lambda node: node.status().origin == "test.example/ledger",
+    "ready": lambda node: node.ready() is None,
+    "follow": lambda node: node.follow() is None and node.status().verifier_position == 7,
+    "publish": lambda node: node.publish() is not None,
+    "set_time": lambda node: node.set_time(START_MS + HOUR_MS) is None and node.epoch().counter,
+}
+
+
+@pytest.mark.parametrize("question", ASK_FIRST)
+def test_every_question_notices_a_genesis_that_another_process_took(
+    two_nodes: tuple[Node, Node], question: str
+) -> None:
+    first, second = two_nodes
+    found(first, chips=0)
+    assert second._genesis is None
+    assert ASK_FIRST[question](second)
+    assert second._genesis == first._genesis
+    assert second.ready() is None
+
+
+def test_time_limit_holds_for_a_node_that_has_not_seen_the_genesis(
+    two_nodes: tuple[Node, Node],
+) -> None:
+    first, second = two_nodes
+    found(first, chips=0)
+    with pytest.raises(Refused):
+        second.set_time(START_MS + MAX_CLOCK_STEP_MS + 1)
+
+
+@pytest.mark.parametrize("question", ["status", "ready"])
+def test_node_with_other_keys_says_so_when_it_is_only_asked(
+    tmp_path: Path, two_nodes: tuple[Node, Node], question: str
+) -> None:
+    first, second = two_nodes
+    write_keys(tmp_path / "other" / "keys", seed("other ledger"), seed("other verifier"))
+    other = open_node(tmp_path / "other", second.settings.database)
+    assert other.ready() is None
+    found(first, chips=0)
+    getattr(other, question)()
+    assert "ledger key is not the one" in (other.ready() or "")
+    with pytest.raises(IntegrityError, match="ledger key is not the one"):
+        other.publish()
+    assert other.status().origin == "test.example/ledger"
+    other.close()
+
+
+def test_node_that_cannot_look_for_a_genesis_is_not_ready(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_node: Node) -> None:
+        raise StorageError("server closed the connection")
+
+    monkeypatch.setattr(Node, "_load_genesis", fail)
+    assert node.ready() == "the database does not answer: server closed the connection"
+    monkeypatch.undo()
+    assert node.ready() is None
 
 
 def test_node_with_other_keys_stops_when_another_process_has_founded_the_ledger(
