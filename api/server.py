@@ -1,46 +1,21 @@
 """Runs the HTTP service: binds, tells when it is ready, does the once-a-second work, stops."""
 
-import contextlib
 import signal
-import socket
 import threading
-from collections.abc import Callable, Generator, Sequence
-from types import FrameType
+from collections.abc import Callable, Sequence
 
 import structlog
-import uvicorn
 
 from api.app import create_app
+from api.listening import STOP_SIGNALS, Listener
 from api.logs import place
 from api.metrics import Metrics
 from api.settings import ServiceSettings
-from ledger.errors import ChipPassportError, ConfigurationError, IntegrityError
+from ledger.errors import ChipPassportError, IntegrityError
 from ledger.service.node import Node
 
 TICK_S = 1.0
-KEEP_ALIVE_S = 75
-"""Longer than clients keep a connection, so that no request meets one that just closed."""
-GRACE_S = 30
-"""Longest time that requests under way get to finish when the service stops."""
-BACKLOG = 2_048
-MAX_PORT = 65_535
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
 _log = structlog.get_logger("api.server")
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one. Raises ConfigurationError."""
-    if not 0 <= port <= MAX_PORT:
-        raise ConfigurationError(f"cannot listen on port {port}: choose one up to {MAX_PORT}.")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot listen on {host} port {port}: {error.strerror or error}. "
-            "Choose another address, or stop the program that has it."
-        ) from error
 
 
 class Server:
@@ -60,27 +35,17 @@ class Server:
     ) -> None:
         """Raises ConfigurationError where the address cannot be had."""
         self._node = node
-        self._socket = bind(host, port)
         self._fatal: BaseException | None = None
-        self.app = create_app(node, settings=settings, on_fatal=self._stop_for)
-        config = uvicorn.Config(
-            self.app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            lifespan="on",
-            ws="none",
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=GRACE_S,
+        limits = settings or ServiceSettings()
+        self.app = create_app(node, settings=limits, on_fatal=self._stop_for)
+        self._listener = Listener(
+            self.app, host=host, port=port, lifespan=True, patience_s=limits.upload_timeout_s
         )
-        self._uvicorn = _Uvicorn(config)
 
     @property
     def url(self) -> str:
         """Base URL of the service."""
-        host, port = self._socket.getsockname()[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return self._listener.url
 
     def run(
         self,
@@ -93,27 +58,24 @@ class Server:
         ``on_ready`` is called with the URL once requests are answered. Requests under way are
         finished first. Raises the IntegrityError that stopped the service, if one did.
         """
-        url = self.url
-        self._uvicorn.on_ready = (lambda: on_ready(url)) if on_ready else None
         ticker = Ticker(self._node, self.app.state.metrics, self._stop_for)
         if self._node.status().clock_mode == "real":
             ticker.start()
         try:
-            with _stopping_on(signals, self._uvicorn.ask_to_stop):
-                self._uvicorn.run(sockets=[self._socket])
+            self._listener.run(on_ready=on_ready, signals=signals)
         finally:
             ticker.stop()
-            self._socket.close()
+            self._listener.close()
         if self._fatal is not None:
             raise self._fatal
 
     def stop(self) -> None:
         """Ask ``run`` to end, from any thread; before ``run``, it ends as soon as it starts."""
-        self._uvicorn.ask_to_stop()
+        self._listener.stop()
 
     def close(self) -> None:
         """Give up a server that was never run."""
-        self._socket.close()
+        self._listener.close()
 
     def _stop_for(self, error: BaseException) -> None:
         if self._fatal is None:
@@ -166,46 +128,3 @@ class Ticker:
         else:
             self._metrics.ticks.labels("done").inc()
         return True
-
-
-class _Uvicorn(uvicorn.Server):
-    """Uvicorn that tells when it is ready and leaves signals to us.
-
-    Uvicorn raises a caught signal again after its shutdown, which would end the process before
-    the ledger is closed.
-    """
-
-    on_ready: Callable[[], None] | None = None
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        if self.on_ready is not None:
-            self.on_ready()
-
-    def ask_to_stop(self) -> None:
-        """Stop in order; asked again by a signal, without waiting for requests under way."""
-        self.should_exit = True
-
-
-@contextlib.contextmanager
-def _stopping_on(
-    signals: Sequence[signal.Signals], stop: Callable[[], None]
-) -> Generator[None, None, None]:
-    """Call ``stop`` on any of ``signals``; only the main thread can."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        stop()
-
-    before = {number: signal.signal(number, handle) for number in signals}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli import check, demo, fleet, queries, serve
+from api.cli import check, demo, fleet, queries, serve, witness
 from api.cli.errors import EXIT_ERROR, EXIT_INTERRUPTED, complain, explain
 
 PROGRAM = "chip-passport"
@@ -31,6 +31,7 @@ app.command()(queries.decisions)
 app.command()(check.check)
 app.command()(serve.serve)
 app.add_typer(fleet.app, name="fleet")
+app.add_typer(witness.app, name="witness")
 
 
 def _version(wanted: bool) -> None:

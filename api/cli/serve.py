@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import sys
 import threading
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -15,6 +14,7 @@ import typer
 
 from api.cli.errors import UsageError
 from api.cli.options import DATABASE_VARIABLE
+from api.cli.ready import tell_ready
 
 if TYPE_CHECKING:
     from api.server import Server
@@ -135,16 +135,9 @@ def serve(
 
 
 def _ready(url: str, node: "Node", ready_file: Path | None) -> None:
-    if ready_file is not None:
-        # Whoever waits for the file must not find half of it.
-        part = ready_file.with_name(f"{ready_file.name}.part")
-        part.write_text(url + "\n")
-        part.replace(ready_file)
     status = node.status()
     state = f"{status.size:,} entries" if status.origin else "awaiting genesis"
-    with contextlib.suppress(BrokenPipeError):
-        sys.stdout.write(f"listening on {url} ({status.clock_mode} clock, {state})\n")
-        sys.stdout.flush()
+    tell_ready(url, f"{status.clock_mode} clock, {state}", ready_file)
 
 
 def _authority(text: str | None, host: str) -> bytes | None:

@@ -34,25 +34,37 @@ def load_or_make_keys(folder: Path, *, may_make: bool) -> NodeKeys:
         raise ConfigurationError(
             f"{missing} is missing; restore it, or name its folder with --keys"
         )
-    ledger, verifier = (_read(path) for path in paths)
+    ledger, verifier = (read_key(path) for path in paths)
     return NodeKeys(ledger, verifier)
 
 
 def write_keys(folder: Path, ledger_seed: bytes, verifier_seed: bytes) -> None:
     """Write both keys made from 32-byte seeds; never over an existing file."""
+    write_key(folder / LEDGER_KEY, ledger_seed)
+    write_key(folder / VERIFIER_KEY, verifier_seed)
+
+
+def make_key(path: Path) -> Ed25519Signer:
+    """A fresh key in a file of its own; never over an existing one."""
+    write_key(path, secrets.token_bytes(32))
+    return read_key(path)
+
+
+def write_key(path: Path, seed: bytes) -> None:
+    """Write the key made from a 32-byte seed; never over an existing file."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name, seed in ((LEDGER_KEY, ledger_seed), (VERIFIER_KEY, verifier_seed)):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            with os.fdopen(os.open(folder / name, flags, 0o600), "wb") as file:
-                file.write(Ed25519Signer.from_seed(seed).to_pem())
-                file.flush()
-                os.fsync(file.fileno())
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+            file.write(Ed25519Signer.from_seed(seed).to_pem())
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
-        raise ConfigurationError(f"cannot write keys to {folder}: {error.strerror}") from error
+        raise ConfigurationError(f"cannot write keys to {path.parent}: {error.strerror}") from error
 
 
-def _read(path: Path) -> Ed25519Signer:
+def read_key(path: Path) -> Ed25519Signer:
+    """The Ed25519 key in a file that only its owner may read; ConfigurationError."""
     try:
         if path.stat().st_mode & 0o077:
             raise ConfigurationError(f"{path} is open to others; run: chmod 600 {path}")

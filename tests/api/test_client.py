@@ -120,7 +120,7 @@ def test_one_connection_serves_many_requests(node):
         for _ in range(5):
             client.ledger()
             client.post_heartbeats([b"\x01"])
-        state = service.server._uvicorn.server_state
+        state = service.server._listener.uvicorn.server_state
         assert len(state.connections) == 1
         assert state.total_requests >= 9
 

@@ -15,8 +15,9 @@ import pytest
 
 from api.client import Client
 from api.embedded import ServerProcess, ServerThread
+from api.listening import bind
 from api.metrics import Metrics
-from api.server import Server, Ticker, bind
+from api.server import Server, Ticker
 from api.settings import ServiceSettings
 from ledger.errors import ConfigurationError, IntegrityError, StorageError
 from ledger.service.clock import SystemClock

@@ -69,7 +69,7 @@ def test_reference_page_has_every_help_as_it_is_printed(
     sections = re.findall(r"^## chip-passport ?(.*)$", page, re.MULTILINE)
     assert sections == [
         *("", "demo", "devices", "history", "decisions", "check", "serve"),
-        *("fleet", "fleet run", "fleet validate"),
+        *("fleet", "fleet run", "fleet validate", "witness", "witness serve"),
     ]
     for section in sections:
         said = program(*section.split(), "--help").out
