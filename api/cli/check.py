@@ -46,9 +46,16 @@ def check(
     else:
         fault = report.faults[0]
         output.console().print(f"NOT SOUND: {fault.place}: {fault.problem}", style="bold red")
-        output.console().print(f"{output.number(report.entries)} entries before it are sound")
+        output.console().print(_before(fault.place, output.number(report.entries)))
     if not report.sound:
         raise typer.Exit(EXIT_UNSOUND)
+
+
+def _before(place: str, entries: str) -> str:
+    """How far the check had come; tables and the file itself have no entries before them."""
+    if place.startswith("entry "):
+        return f"{entries} entries before it are sound"
+    return f"{entries} entries were found sound until then; nothing behind the fault was checked"
 
 
 def _check(database: str) -> "CheckReport":

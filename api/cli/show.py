@@ -58,10 +58,14 @@ def decisions(found: Iterable[dict[str, Any]], limit: int | None) -> None:
             (moment(item["effective_ms"]), "dim"),
             "  ",
             (f"{action.upper():<7}", ACTION_STYLES.get(action, "")),
-            f"  {item['ueid']}  ",
-            (f"by {item['signer']}", "dim"),
+            f"  {item['ueid']}",
         )
-        screen.print(heading)
+        signer = Text(f"by {item['signer']}", "dim")
+        if heading.cell_len + 2 + signer.cell_len <= screen.width:
+            screen.print(heading.append("  ").append_text(signer))
+        else:
+            screen.print(heading)
+            _indented(screen, signer)
         for reason in reasons_once(item["rules"], item["reasons"]):
             _indented(screen, reason)
     if not items:

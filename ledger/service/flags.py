@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 
 from ledger.appraisal.case import Case
 from ledger.errors import Reason
-from ledger.passport.words import contradicted, moment
+from ledger.passport.words import contradicted, moment, reasons_once
 from ledger.protocol import statements as st
 from ledger.registry.records import Registry, chip_subject
 from ledger.service.history import signer_name, stored_message
@@ -39,7 +39,8 @@ def flag_reasons(
     if case.suspect and case.failures:
         for rule, count in sorted(case.failures.items()):
             times = f" ({count} times)" if count > 1 else ""
-            found.append(_by_verifier("suspect", f"{rule}: {case.words[rule]}{times}"))
+            (words,) = reasons_once((rule,), (f"{rule}: {case.words[rule]}",))
+            found.append(_by_verifier("suspect", f"{words}{times}"))
     elif case.suspect:
         found.append(_by_others(connection, registry, ueid))
     return found

@@ -92,6 +92,16 @@ def test_flipped_byte_is_named_with_its_place_and_exit_code_1(
     assert done.json["faults"][0]["place"].startswith(place)
 
 
+def test_what_was_checked_before_a_fault_is_told(program: Program, copy: Path) -> None:
+    flip(copy, "chips", "cose_key", "ueid = (SELECT min(ueid) FROM chips)", at=5)
+    lines = program("check", "--database", copy).out.splitlines()
+    assert lines[0].startswith("NOT SOUND: table chips, row ")
+    assert "entries were found sound until then" in lines[1]
+    flip(copy, "entries", "body", "idx = 40")
+    lines = program("check", "--database", copy).out.splitlines()
+    assert lines[1] == "40 entries before it are sound"
+
+
 def test_demo_ledger_is_the_default(program: Program, story: Story) -> None:
     assert "run: chip-passport demo" in program("check").complaint
     target = Path(DEMO_DATABASE)

@@ -112,6 +112,26 @@ def test_narrow_list_gives_the_reason_of_a_flag(
     assert "    suspect: a paper says so" in capsys.readouterr().out.splitlines()
 
 
+@pytest.mark.parametrize(("columns", "lines"), [("80", 3), ("100", 2)])
+def test_signer_that_does_not_fit_the_heading_has_a_line_of_its_own(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: str, lines: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    item = {
+        "effective_ms": 0,
+        "action": "release",
+        "ueid": "01" * 17,
+        "signer": "officer-with-a-long-name",
+        "rules": [],
+        "reasons": ["looked into"],
+    }
+    show.decisions([item], None)
+    told = capsys.readouterr().out.splitlines()
+    assert len(told) == lines
+    assert (told[1] == "    by officer-with-a-long-name") == (lines == 3)
+    assert told[-1] == "    looked into"
+
+
 def test_devices_filters(program: Program, story: Story) -> None:
     def chips(*words: str) -> list[str]:
         done = program("devices", "--json", "--database", story.database, *words)

@@ -82,6 +82,13 @@ def test_what_a_chips_own_heartbeats_show_is_the_verifiers_word(stage: Stage) ->
     ]
 
 
+def test_failure_whose_words_begin_with_the_rules_name_says_it_once(stage: Stage) -> None:
+    chip = stage.chips[0]
+    stage.beat(chip, debug_status=0)
+    (reason,) = reasons(stage, chip)
+    assert reason["words"].startswith("debug: status ")
+
+
 def test_copied_key_is_the_verifiers_word_too(stage: Stage) -> None:
     chip = stage.chips[0]
     stage.beat(chip)
