@@ -6,6 +6,7 @@ settings is refused. One process writes to a SQLite file at a time; a lock file 
 
 import fcntl
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +45,11 @@ def database_url(database: str) -> URL:
         )
     if url.drivername not in ("sqlite", "sqlite+pysqlite", "postgresql+psycopg"):
         raise ConfigurationError(f"the driver of {url.drivername} is not supported; leave it out")
+    if url.get_backend_name() == "sqlite" and (
+        url.query or (url.database or "").startswith("file:")
+    ):
+        # Options could leave locks out, and the lock file would not lie beside the file they name.
+        raise ConfigurationError("a SQLite database takes no options; give the path of its file")
     return url
 
 
@@ -88,10 +94,11 @@ def _open_sqlite(url: URL, read_only: bool, create: bool) -> Engine:
     if not path.exists():
         if read_only or not create:
             raise ConfigurationError(f"there is no ledger at {path}")
-        if not path.parent.is_dir():
-            raise ConfigurationError(f"the folder {path.parent} does not exist")
+        _require_folder(path)
     elif path.is_dir():
         raise ConfigurationError(f"{path} is a folder, not a ledger")
+    elif not read_only:
+        _require_one_name(path)
     engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_S})
 
     @event.listens_for(engine, "connect")
@@ -131,6 +138,29 @@ def _open_sqlite(url: URL, read_only: bool, create: bool) -> Engine:
             "use a local file system"
         )
     return engine
+
+
+def _require_folder(path: Path) -> None:
+    folder = path.parent
+    if not folder.is_dir():
+        remedy = f"mkdir -p {shlex.quote(str(folder))}"
+        raise ConfigurationError(f"the folder {folder} does not exist; make it first: {remedy}")
+
+
+def _require_one_name(path: Path) -> None:
+    """SQLite's WAL and our lock are named after the file: two hard links would have two of each.
+
+    Two writers would then destroy the file. Symbolic links are followed and do no harm.
+    """
+    try:
+        names = path.stat().st_nlink
+    except FileNotFoundError:
+        return
+    if names > 1:
+        raise ConfigurationError(
+            f"{path} has {names} names (hard links), and writing under one would not lock the "
+            "others; remove them, or copy the file with its -wal file and use the copy"
+        )
 
 
 @contextmanager
@@ -193,7 +223,9 @@ class WriterLock:
         if url.get_backend_name() != "sqlite":
             return
         # Beside the file itself, or it could be opened once more by the name of a link.
-        path = f"{os.path.realpath(url.database or '')}.lock"
+        file = Path(url.database or "").resolve()
+        _require_folder(file)
+        path = f"{file}.lock"
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -205,6 +237,11 @@ class WriterLock:
             raise ConfigurationError(
                 f"another process is writing to {url.database}; stop it first, or use PostgreSQL"
             ) from error
+        try:
+            _require_one_name(file)
+        except ConfigurationError:
+            self.release()
+            raise
 
     def release(self) -> None:
         """Give the lock up; the file stays, since removing it would race with others."""

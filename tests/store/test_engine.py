@@ -7,10 +7,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, make_url, text
+from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from ledger.errors import ConfigurationError, IntegrityError, StorageError
+from ledger.store import engine as engine_module
 from ledger.store.engine import (
     WriterLock,
     database_url,
@@ -41,9 +42,12 @@ def test_every_sqlite_connection_is_durable(tmp_path: Path) -> None:
 
 def test_sqlite_without_wal_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite's dot-file locking has no shared memory, so its files stay in DELETE mode."""
-    monkeypatch.chdir(tmp_path)
+    address = f"sqlite:///file:{tmp_path}/ledger.db?vfs=unix-dotfile&uri=true"
+    monkeypatch.setattr(
+        engine_module, "create_engine", lambda _url, **options: create_engine(address, **options)
+    )
     with pytest.raises(ConfigurationError, match="does not take WAL") as caught:
-        open_engine("sqlite:///file:ledger.db?vfs=unix-dotfile&uri=true")
+        open_engine(str(tmp_path / "ledger.db"))
     assert "it has delete" in str(caught.value)
 
 
@@ -77,7 +81,10 @@ def _set(url: str, setting: str) -> None:
         ("://", "file path or a URL"),
         ("sqlite://", "lives in a file"),
         ("sqlite:///:memory:", "lives in a file"),
-        ("missing-folder/ledger.db", "does not exist"),
+        ("missing folder/ledger.db", "missing folder does not exist; .* mkdir -p 'missing folder'"),
+        ("sqlite:///file:ledger.db?uri=true", "takes no options"),
+        ("sqlite:///file:ledger.db", "takes no options"),
+        ("sqlite:///ledger.db?nolock=1&uri=true", "takes no options"),
         (".", "is a folder"),
         ("postgresql://nobody@127.0.0.1:1/ledger", "does not answer"),
     ],
@@ -211,9 +218,41 @@ def test_lock_holds_under_every_name_of_the_file(tmp_path: Path) -> None:
     WriterLock(str(link)).release()
 
 
-def test_lock_in_a_folder_that_takes_no_files_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="cannot write"):
-        WriterLock(str(tmp_path / "missing" / "ledger.db"))
+def test_lock_in_a_folder_that_is_missing_names_it_and_the_remedy(tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    with pytest.raises(ConfigurationError) as caught:
+        WriterLock(str(missing / "ledger.db"))
+    assert str(caught.value) == (
+        f"the folder {missing} does not exist; make it first: mkdir -p {missing}"
+    )
+    missing.mkdir()
+    WriterLock(str(missing / "ledger.db")).release()
+
+
+def test_lock_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ledger.db.lock").mkdir()
+    with pytest.raises(ConfigurationError, match=r"cannot write .*ledger\.db\.lock"):
+        WriterLock(str(tmp_path / "ledger.db"))
+
+
+def test_file_with_a_second_hard_link_is_refused_under_either_name(tmp_path: Path) -> None:
+    """Each name would have a lock and a WAL of its own."""
+    path, link = tmp_path / "ledger.db", tmp_path / "other.db"
+    open_engine(str(path)).dispose()
+    held = WriterLock(str(path))
+    link.hardlink_to(path)
+    for name in (path, link):
+        with pytest.raises(ConfigurationError, match=r"2 names \(hard links\)"):
+            open_engine(str(name))
+    with pytest.raises(ConfigurationError, match=r"2 names \(hard links\)"):
+        WriterLock(str(link))
+    held.release()
+    for _ in range(2):  # the refusal lets go of the lock
+        with pytest.raises(ConfigurationError, match=r"2 names \(hard links\)"):
+            WriterLock(str(path))
+    link.unlink()
+    WriterLock(str(path)).release()
+    open_engine(str(path)).dispose()
 
 
 def test_postgresql_needs_no_lock_file() -> None:
