@@ -1,5 +1,7 @@
 """Scenario files: what can be run, and what is wrong with what cannot, line by line."""
 
+import json
+import re
 from importlib import resources
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from device_sim.acts import ACTS
 from device_sim.scenario import (
     KINDS,
     Fault,
+    Scenario,
     ScenarioError,
     lasting,
     load,
@@ -21,6 +24,7 @@ from device_sim.scenario import (
     validate,
 )
 from device_sim.scenario.incident import DETAILS, Incident
+from device_sim.scenario.words import FORMS
 
 SMALL = (resources.files("device_sim") / "scenarios" / "small.toml").read_text(encoding="utf-8")
 
@@ -39,7 +43,7 @@ def line_with(text: str, snippet: str) -> int:
 # (replace this, by that, text on the line of the fault, field, part of the problem)
 CORPUS = [
     ("days = 8", "days = 8 8", "days = 8 8", "", "not TOML"),
-    ('name = "small"', 'name = "no good"', "no good", "name", "characters"),
+    ('name = "small"', 'name = "no good"', "no good", "name", "its form"),
     ("seed = 1\n", 'seed = "1"\n', 'seed = "1"', "seed", "integer"),
     ("seed = 1\n", "seeds = 1\n", "seeds = 1", "seeds", "unknown field"),
     ("days = 8", "days = -1", "days = -1", "calendar.days", "greater than"),
@@ -306,6 +310,33 @@ def test_word_outside_its_list_gets_the_list() -> None:
     assert "Did you mean identity? Use one of identity, continuity, " in rule.remedy
     far = only_fault('kind = "smuggle"', "kind = 7")
     assert far.remedy == f"Use one of {', '.join(KINDS)}."
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem", "remedy"),
+    [
+        ("count = 2", "count = 0", "0 is not greater than or equal to 1", "Use 1 or more."),
+        ("days = 8", "days = 0", "0 is not greater than 0", "Use more than 0."),
+        ("latitude = 50.1109", "latitude = 95.0", "95.0 is not less than or equal to 90", None),
+        ('town = "Munich"', 'town = ""', "is empty", "Use at least 1 characters."),
+        ('town = "Munich"', f'town = "{"x" * 201}"', "has 201", "Use at most 200 characters."),
+        ('name = "small"', 'name = "Small One"', "'Small One' does not have its form", None),
+        ('country = "DE"', 'country = "Germany"', "'Germany' does not have its form", None),
+    ],
+)
+def test_value_out_of_bounds_gets_its_bound(
+    old: str, new: str, problem: str, remedy: str | None
+) -> None:
+    fault = only_fault(old, new)
+    assert fault.problem == problem
+    assert fault.remedy == (remedy or fault.remedy)
+    assert "docs/" not in fault.remedy
+
+
+def test_every_pattern_of_a_field_has_words() -> None:
+    text = json.dumps(Scenario.model_json_schema())
+    patterns = {json.loads(found) for found in re.findall(r'"pattern": ("(?:[^"\\]|\\.)*")', text)}
+    assert patterns == set(FORMS)
 
 
 def test_missing_field_is_named_at_its_table() -> None:
