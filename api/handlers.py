@@ -108,6 +108,12 @@ class Edge:
             return
         if scope["method"] == "HEAD":
             scope, send = {**scope, "method": "GET"}, _headers_only(send)
+        if scope["path"].endswith("\n"):
+            # A route's pattern ends in "$", which matches before a last newline too: "/v1/clock%0A"
+            # would pass a proxy that keeps "/v1/clock" closed.
+            nowhere = problems.document(Reason.NOT_FOUND, "no such address", scope["path"])
+            await problems.response(nowhere)(scope, receive, send)
+            return
         if scope["path"] in _UNCOUNTED:
             await self._guarded(scope, receive, send)
             return
