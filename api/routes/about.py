@@ -60,7 +60,7 @@ def router(context: Context) -> APIRouter:
         """Move a simulated clock forward.
 
         Simulations only: a service on the real clock refuses it. It is not authenticated, since
-        a simulation belongs to whoever can reach it. At most 400 days at once.
+        a simulation belongs to whoever can reach it. At most 400 days and 10,000 epochs at once.
 
         Opens every epoch on the way, lets the verifier follow, publishes a checkpoint, and only
         then answers.

@@ -43,7 +43,10 @@ from ledger.store.schema import migrate, require_current
 from ledger.values import MILLIS_PER_DAY, MILLIS_PER_SECOND
 
 MAX_CLOCK_STEP_MS = 400 * MILLIS_PER_DAY
-"""A simulated clock moves at most this far at once, since every epoch on the way is opened."""
+"""A simulated clock moves at most this far at once."""
+
+MAX_EPOCHS_AT_ONCE = 10_000
+"""Nor past more epochs than this, each an entry of its own: over 400 days of an hour each."""
 
 LATEST_MS = MAX_SECONDS * MILLIS_PER_SECOND - MILLIS_PER_DAY
 """How far a simulated clock goes: its epochs have to end before the calendar does."""
@@ -311,9 +314,10 @@ class Node:
             self._require_writable()
             self._is_founded()
             if now_ms > LATEST_MS:
-                raise Refused(Reason.CLOCK, "no calendar holds that time", field="now_ms")
-            if now_ms - self.clock.now_ms() > MAX_CLOCK_STEP_MS and self._genesis is not None:
-                raise Refused(Reason.CLOCK, "at most 400 days at once", field="now_ms")
+                raise Refused(
+                    Reason.PARAMETER_INVALID, "no calendar holds that time", field="now_ms"
+                )
+            self._require_step(now_ms)
             if now_ms < self.clock.now_ms():
                 self.clock.move(now_ms)  # refuses
             self.follow()
@@ -324,6 +328,22 @@ class Node:
             self.clock.move(now_ms)
             move_simulated_clock(self._engine, now_ms)
             self.publish()
+
+    def _require_step(self, now_ms: int) -> None:
+        """Refuse a step that would open too many epochs; before the genesis there are none."""
+        if self._genesis is None:
+            return
+        epochs_ms = MAX_EPOCHS_AT_ONCE * self._genesis.epoch_s * MILLIS_PER_SECOND
+        furthest_ms = min(
+            self.clock.now_ms() + MAX_CLOCK_STEP_MS, self._epoch_until_ms + epochs_ms - 1
+        )
+        if now_ms > furthest_ms:
+            raise Refused(
+                Reason.PARAMETER_INVALID,
+                f"at most to {furthest_ms} at once: {MAX_CLOCK_STEP_MS // MILLIS_PER_DAY} days, "
+                f"and {MAX_EPOCHS_AT_ONCE} epochs of {self._genesis.epoch_s} s",
+                field="now_ms",
+            )
 
     def follow(self, share_s: float | None = None) -> None:
         """Let the verifier read to the end of the log, its own decisions included.

@@ -124,10 +124,45 @@ def test_time_out_of_range_is_refused_before_and_after_the_genesis(
         if now_ms > START_MS + MAX_CLOCK_STEP_MS + 1 or now_ms <= 0 or before.size:
             with pytest.raises(Refused) as refused:
                 node.set_time(now_ms)
-            assert refused.value.reason is Reason.CLOCK
+            assert refused.value.reason is (
+                Reason.CLOCK if now_ms <= 0 else Reason.PARAMETER_INVALID
+            )
+            assert refused.value.field == "now_ms"
         assert node.status() == before
         if not before.size:
             found(node, chips=0)
+    node.close()
+
+
+@pytest.mark.parametrize("epoch_s", [60, 86_400])
+def test_step_past_too_many_epochs_is_refused_and_the_largest_one_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch_s: int
+) -> None:
+    """Of a minute each they are what bounds the step, of a day each the days are."""
+    monkeypatch.setattr("ledger.service.node.MAX_EPOCHS_AT_ONCE", 20)
+    monkeypatch.setattr("ledger.service.node.MAX_CLOCK_STEP_MS", 3 * MILLIS_PER_DAY)
+    node = open_node(tmp_path)
+    status, world = node.status(), World()
+    genesis = world.genesis(status.ledger_key, status.verifier_key, epoch_s=epoch_s)
+    Stage(node, world).take(genesis)
+    node.set_time(START_MS + 7)
+    until_ms = node.epoch().not_after_ms
+    largest = {
+        60: until_ms + 20 * 60_000 - 1,
+        86_400: START_MS + 7 + 3 * MILLIS_PER_DAY,
+    }[epoch_s]
+    before = node.status()
+    with pytest.raises(Refused) as refused:
+        node.set_time(largest + 1)
+    assert refused.value.reason is Reason.PARAMETER_INVALID
+    assert refused.value.field == "now_ms"
+    assert refused.value.detail == (
+        f"at most to {largest} at once: 3 days, and 20 epochs of {epoch_s} s"
+    )
+    assert node.status() == before
+    opened = len(epochs(node))
+    node.set_time(largest)
+    assert len(epochs(node)) - opened == {60: 20, 86_400: 3}[epoch_s]
     node.close()
 
 
