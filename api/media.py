@@ -17,11 +17,14 @@ JSON = "application/json"
 def content_type(request: Request, allowed: tuple[str, ...]) -> str:
     """The request's media type without parameters; refuses others and compressed bodies."""
     headers = request.headers
-    media = headers.get("content-type", "").partition(";")[0].strip().lower()
+    named = headers.getlist("content-type")
+    media = named[0].partition(";")[0].strip().lower() if len(named) == 1 else ""
     if media not in allowed:
         raise Refused(Reason.MEDIA_TYPE, f"send {' or '.join(allowed)}", field="Content-Type")
     if headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise Refused(Reason.MEDIA_TYPE, "send it uncompressed", field="Content-Encoding")
+    if headers.get("transfer-encoding", "chunked").strip().lower() != "chunked":
+        raise Refused(Reason.MEDIA_TYPE, "send it uncompressed", field="Transfer-Encoding")
     return media
 
 

@@ -6,7 +6,7 @@ coordinates are WGS84 degrees.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from api.settings import MAX_PAGE
 from ledger.protocol.fields import Country, ModelName, PartyId
@@ -462,7 +462,15 @@ class Health(Schema):
 # -- query parameters ------------------------------------------------------------------------
 
 
-Limit = Annotated[int, Field(ge=1, le=MAX_PAGE)]
+def _decimal(value: Any) -> Any:
+    """Digits and nothing else: Python's own readings (``1_0``, ``+5``, ``5.0``) stay out."""
+    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
+        raise ValueError("write it in decimal digits")
+    return value
+
+
+Decimal = BeforeValidator(_decimal)
+Limit = Annotated[int, Field(ge=1, le=MAX_PAGE), Decimal]
 
 
 class PassportQuery(Schema):
@@ -477,16 +485,16 @@ class PassportQuery(Schema):
 
 
 class HistoryQuery(Schema):
-    """Which page of a history; ``after`` is an entry number."""
+    """Which page of a history; ``after`` is a sequence number."""
 
-    after: Count | None = None
+    after: Annotated[Count, Decimal] | None = None
     limit: Limit = 100
 
 
 class DecisionQuery(Schema):
-    """Which decisions, and which page of them."""
+    """Which decisions, and which page of them; ``after`` is an index."""
 
     ueid: UeidHex | None = None
     action: ActionName | None = None
-    after: Count | None = None
+    after: Annotated[Count, Decimal] | None = None
     limit: Limit = 100

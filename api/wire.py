@@ -127,6 +127,11 @@ class HttpProtocol(HttpToolsProtocol):
         self.transport.write_eof()
         self._deadline = self.loop.call_later(LINGER_S, self.transport.abort)
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """An upgrade that we do not know is no fault; but the parser reads nothing behind it."""
+        self._ended = True
+        self.cycle.keep_alive = False
+
     # -- waiting ----------------------------------------------------------------------------
 
     def _expect_head(self) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import ValidationError
 from starlette.responses import Response
@@ -12,6 +12,7 @@ from api.context import Context
 from api.handlers import validation_refusal
 from api.media import COSE, JSON, Uploads, accepts, content_type
 from api.openapi import ALWAYS, problem_responses
+from api.parameters import none_taken
 from api.settings import MAX_CLOCK_BYTES
 from ledger.errors import Reason
 from ledger.service.views import LedgerStatus
@@ -22,6 +23,7 @@ _CLOCK_BODY = {
         "content": {JSON: {"schema": {"$ref": "#/components/schemas/ClockRequest"}}},
     }
 }
+_READ = problem_responses(Reason.PARAMETER_INVALID, *ALWAYS)
 _EPOCH_BYTES: dict[str, Any] = {
     COSE: {"schema": {"type": "string", "format": "binary"}, "example": "d2845818a3012704…"}
 }
@@ -29,16 +31,16 @@ _EPOCH_BYTES: dict[str, Any] = {
 
 def router(context: Context) -> APIRouter:
     """Routes under /v1 about the ledger itself."""
-    routes = APIRouter(prefix="/v1", tags=["ledger"])
+    routes = APIRouter(prefix="/v1", tags=["ledger"], dependencies=[Depends(none_taken)])
     node = context.node
     uploads = Uploads(max_held=2**20, timeout_s=context.settings.upload_timeout_s)
 
-    @routes.get("/ledger", response_model=schemas.Ledger, responses=problem_responses(*ALWAYS))
+    @routes.get("/ledger", response_model=schemas.Ledger, responses=_READ)
     def ledger() -> Response:
         """Origin, genesis, keys, clock and size of the ledger."""
         return answers.json(_ledger(node.status()))
 
-    @routes.get("/clock", response_model=schemas.Clock, responses=problem_responses(*ALWAYS))
+    @routes.get("/clock", response_model=schemas.Clock, responses=_READ)
     def clock() -> Response:
         """The ledger's clock."""
         return answers.json(_clock(node.status()))
@@ -76,7 +78,7 @@ def router(context: Context) -> APIRouter:
         response_model=schemas.Epoch,
         responses={
             200: {"content": _EPOCH_BYTES},
-            **problem_responses(Reason.LEDGER_EMPTY, *ALWAYS),
+            **problem_responses(Reason.LEDGER_EMPTY, Reason.PARAMETER_INVALID, *ALWAYS),
         },
     )
     def epoch(request: Request) -> Response:

@@ -2,19 +2,19 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Depends, Path, Query
 from starlette.responses import Response
 
 from api import answers, schemas
 from api.context import Context
 from api.openapi import ALWAYS, problem_responses
+from api.parameters import at_most_once, none_taken
 from ledger.errors import Reason
 from ledger.service.views import PassportFilter
 from ledger.values import parse_ueid
 
 _PAGE = problem_responses(Reason.PARAMETER_INVALID, *ALWAYS)
-_ONE = problem_responses(Reason.CHIP_UNKNOWN, Reason.CLAIM_INVALID, *ALWAYS)
-_HISTORY = problem_responses(
+_ONE = problem_responses(
     Reason.CHIP_UNKNOWN, Reason.CLAIM_INVALID, Reason.PARAMETER_INVALID, *ALWAYS
 )
 Ueid = Annotated[str, Path(description="UEID in hexadecimal", examples=["01" + "5c" * 16])]
@@ -22,7 +22,7 @@ Ueid = Annotated[str, Path(description="UEID in hexadecimal", examples=["01" + "
 
 def router(context: Context) -> APIRouter:
     """Routes under /v1 that tell about chips."""
-    routes = APIRouter(prefix="/v1", tags=["passports"])
+    routes = APIRouter(prefix="/v1", tags=["passports"], dependencies=[Depends(at_most_once)])
     node = context.node
 
     @routes.get("/devices", response_model=schemas.Passports, responses=_PAGE)
@@ -33,12 +33,17 @@ def router(context: Context) -> APIRouter:
         )
         return answers.page(node.passports(wanted, query.after, query.limit))
 
-    @routes.get("/devices/{ueid}", response_model=schemas.Passport, responses=_ONE)
+    @routes.get(
+        "/devices/{ueid}",
+        response_model=schemas.Passport,
+        responses=_ONE,
+        dependencies=[Depends(none_taken)],
+    )
     def device(ueid: Ueid) -> Response:
         """The passport of one chip."""
         return answers.json(node.passport(parse_ueid(ueid)))
 
-    @routes.get("/devices/{ueid}/history", response_model=schemas.History, responses=_HISTORY)
+    @routes.get("/devices/{ueid}/history", response_model=schemas.History, responses=_ONE)
     def history(ueid: Ueid, query: Annotated[schemas.HistoryQuery, Query()]) -> Response:
         """The custody history of one chip, oldest entry first."""
         return answers.page(node.history(parse_ueid(ueid), query.after, query.limit))
