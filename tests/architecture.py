@@ -24,6 +24,7 @@ LEVELS = {
     "ledger.registry": 1,
     "ledger.appraisal": 1,
     "ledger.passport": 1,
+    "ledger.bundle": 1,
     "ledger.store": 2,
     "ledger.service": 3,
     "api": 4,
@@ -55,6 +56,7 @@ PURE = (
     "ledger.registry",
     "ledger.appraisal",
     "ledger.passport",
+    "ledger.bundle",
 )
 # The one reader of the border file, the program that makes it, and that program's table.
 MAY_READ_FILES = ("ledger.geo.loader", "ledger.geo.build", "ledger.geo.territories")

@@ -91,6 +91,13 @@ class Appraiser:
                 drafts += self._rearm(entry.received_ms)
         return drafts
 
+    def advance(self, now_ms: int) -> list[st.Decision]:
+        """The decisions that silence makes due by ``now_ms``; for who reads one chip's entries.
+
+        In the whole log any entry moves the time on.
+        """
+        return self._silences(now_ms)
+
     # -- entries ----------------------------------------------------------------------------
 
     def _on_heartbeat(self, entry: LoggedEntry) -> list[st.Decision]:
