@@ -8,7 +8,15 @@ from typing import Any
 
 from device_sim.gateway import Gateway
 from device_sim.scenario import KINDS
-from device_sim.score import ChipDeed, Decisions, Scored, by_chip, false_holds, score
+from device_sim.score import (
+    ChipDeed,
+    Decisions,
+    Scored,
+    by_chip,
+    by_licence_alone,
+    false_holds,
+    score,
+)
 from device_sim.tally import Counts, RunResult
 from ledger.values import MILLIS_PER_DAY
 
@@ -28,7 +36,9 @@ def build_report(result: RunResult, gateway: Gateway) -> dict[str, Any]:
     deeds = list(chip_deeds(result))
     flags = {ueid: list(passport["flags"]) for ueid, passport in passports.items()}
     scored = score((deed for deed in deeds if deed.reached), decisions, flags)
-    wrong = false_holds(deeds, decisions)
+    undeserved = false_holds(deeds, decisions)
+    excused = [item for item in undeserved if result.shares_licences and by_licence_alone(item)]
+    wrong = [item for item in undeserved if item not in excused]
     return {
         "format": FORMAT,
         "scenario": _scenario(result),
@@ -44,7 +54,7 @@ def build_report(result: RunResult, gateway: Gateway) -> dict[str, Any]:
         "statements": _counts(result.statements),
         "decisions": _decisions(everything),
         "diversions": _diversions(scored),
-        "false_holds": _false_holds(result, deeds, wrong),
+        "false_holds": _false_holds(result, deeds, wrong, len(excused)),
         "as_expected": all(item.as_expected for item in scored) and not wrong,
         "incidents": [row for kind in KINDS if (row := _kind_row(kind, scored)) is not None],
         "examples": _examples(scored, decisions),
@@ -135,12 +145,14 @@ def _diversions(scored: list[Scored]) -> dict[str, Any]:
 
 
 def _false_holds(
-    result: RunResult, deeds: list[ChipDeed], wrong: list[Mapping[str, Any]]
+    result: RunResult, deeds: list[ChipDeed], wrong: list[Mapping[str, Any]], excused: int
 ) -> dict[str, Any]:
+    """``excused`` were held in order: by licences that an earlier run left on the ledger."""
     days = _honest_days(result, deeds)
     return {
         "count": len(wrong),
         "honest_chip_days": round(days, 1),
+        "by_earlier_licences": excused,
         "per_10000_chip_days": round(len(wrong) * 10_000 / days, 3) if days else None,
         "decisions": [
             {"ueid": item["ueid"], "rules": item["rules"], "reasons": item["reasons"]}

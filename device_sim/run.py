@@ -59,11 +59,14 @@ def run(
     pace: Pace = gateway.set_clock if is_simulated else real_pace(now_ms)
     pace(base_ms)
     notes = _clock_notes(is_simulated, base_ms - start_ms, speedup)
-    notes += prepare(world, gateway, facts, base_ms)
+    found, shares_licences = prepare(world, gateway, facts, base_ms)
+    notes += found
     notes += _quota_notes(scenario, facts["genesis"] is None and base_ms == start_ms)
     total_ms = days(scenario.calendar.days)
     end_ms = timeline.ledger_ms(total_ms)
-    result = RunResult(scenario, world, mode, speedup, base_ms, end_ms, notes)
+    result = RunResult(
+        scenario, world, mode, speedup, base_ms, end_ms, notes, shares_licences=shares_licences
+    )
     step_ms = minutes(scenario.calendar.step_min)
     if not is_simulated:
         step_ms = min(step_ms, max(round(REAL_STEP_MS * speedup), 1))

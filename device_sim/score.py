@@ -115,6 +115,11 @@ def _score_one(
     return Scored(deed, "none", (), None, released)
 
 
+def by_licence_alone(decision: Mapping[str, Any]) -> bool:
+    """Whether nothing but the papers speaks against the chip."""
+    return list(decision["rules"]) == ["licence"]
+
+
 def false_holds(deeds: Iterable[ChipDeed], decisions: Decisions) -> list[Mapping[str, Any]]:
     """Holds and revocations of chips that had done nothing yet to deserve one."""
     guilty_from: dict[str, int] = {}

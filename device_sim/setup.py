@@ -18,8 +18,13 @@ _THERE_ALREADY = frozenset(
 )
 
 
-def prepare(world: World, gateway: Gateway, facts: Mapping[str, Any], base_ms: int) -> list[str]:
-    """Post what the ledger lacks; returns notes on what was left as it stood."""
+def prepare(
+    world: World, gateway: Gateway, facts: Mapping[str, Any], base_ms: int
+) -> tuple[list[str], bool]:
+    """Post what the ledger lacks.
+
+    Returns notes on what was left as it stood, and whether licences of an earlier run are among it.
+    """
     authority = Authority(world.scenario, world.parties)
     iat = base_ms // MILLIS_PER_SECOND
     is_new = facts["genesis"] is None
@@ -35,7 +40,7 @@ def prepare(world: World, gateway: Gateway, facts: Mapping[str, Any], base_ms: i
     if not is_new:
         tokens += authority.officers(iat)
     kept = _require(gateway.post_statements(tokens), "the scenario's parties")
-    return [] if is_new else _notes(kept)
+    return [] if is_new else _notes(kept), Reason.LICENCE_REGISTERED in kept
 
 
 def _refuse_same_seed(world: World, gateway: Gateway) -> None:

@@ -58,6 +58,8 @@ class RunResult:
     start_ms: int
     end_ms: int
     notes: list[str]
+    shares_licences: bool = False
+    """Whether licences of an earlier run are in force, with their dates and used-up quotas."""
     heartbeats: Counts = field(default_factory=Counts)
     statements: Counts = field(default_factory=Counts)
     lost: int = 0

@@ -97,6 +97,10 @@ def _verdict(screen: Any, report: Mapping[str, Any]) -> None:
         days = number(round(holds["honest_chip_days"]))
         false = f"{number(holds['count'])} in {days} chip-days of honest service"
         _fact(screen, "false holds", false, "bold red" if holds["count"] else "bold green")
+    if holds["by_earlier_licences"]:
+        count = number(holds["by_earlier_licences"])
+        words = f"{count} by licences of an earlier run on this ledger, past or used up"
+        _fact(screen, "other holds", words)
 
 
 def _tell_diversions(screen: Any, report: Mapping[str, Any]) -> None:

@@ -113,6 +113,19 @@ def test_second_run_is_scored_on_its_own_chips_alone() -> None:
     assert any("chips of earlier runs count too" in note for note in second.notes)
 
 
+def test_hold_by_a_licence_of_an_earlier_run_is_no_false_hold() -> None:
+    peer = LedgerPeer()
+    first = run(load_packaged("small"), peer, limit_days=3)
+    assert build_report(first, peer)["false_holds"]["by_earlier_licences"] == 0
+    second = run(load_packaged("small"), peer, seed=2, limit_days=3)
+    assert (first.shares_licences, second.shares_licences) == (False, True)
+    holds = build_report(second, peer)["false_holds"]
+    assert (holds["count"], holds["decisions"]) == (0, [])
+    assert holds["by_earlier_licences"] == 3
+    second.shares_licences = False
+    assert build_report(second, peer)["false_holds"]["count"] == 3
+
+
 def test_same_seed_twice_on_one_ledger_is_refused() -> None:
     peer = LedgerPeer()
     run(load_packaged("small"), peer, limit_days=3)
