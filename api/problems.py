@@ -38,6 +38,7 @@ STATUS: Mapping[Reason, HTTPStatus] = {
     Reason.COSE_ALGORITHM: _BAD,
     Reason.NOTE_MALFORMED: _BAD,
     Reason.TILE_PATH: _BAD,
+    Reason.BUNDLE_MALFORMED: _BAD,
     Reason.HTTP_MALFORMED: _BAD,
     # Readable, and wrong in itself.
     Reason.COSE_TYPE: _CONTENT,
