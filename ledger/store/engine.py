@@ -99,6 +99,8 @@ def _open_sqlite(url: URL, read_only: bool, create: bool) -> Engine:
         raise ConfigurationError(f"{path} is a folder, not a ledger")
     elif not read_only:
         _require_one_name(path)
+    if read_only:
+        url = reading_url(path, folder_writable=os.access(path.resolve().parent, os.W_OK))
     engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_S})
 
     @event.listens_for(engine, "connect")
@@ -127,7 +129,10 @@ def _open_sqlite(url: URL, read_only: bool, create: bool) -> Engine:
             damage = connection.execute(text(check)).scalar()
     except SQLAlchemyError as error:
         engine.dispose()
-        raise ConfigurationError(f"{path} is not a usable ledger: {_first_line(error)}") from error
+        raise ConfigurationError(
+            f"{path} is not a usable ledger: {_first_line(error)}"
+            + (_reading_remedy(path) if read_only else "")
+        ) from error
     if damage != "ok":
         engine.dispose()
         raise ConfigurationError(f"{path} is damaged: {damage}; restore it from a backup")
@@ -138,6 +143,35 @@ def _open_sqlite(url: URL, read_only: bool, create: bool) -> Engine:
             "use a local file system"
         )
     return engine
+
+
+def reading_url(path: Path, *, folder_writable: bool) -> URL:
+    """Address under which SQLite only reads ``path``: the file and its WAL stay as they are.
+
+    SQLite reads a file in WAL mode with the help of two files beside it. Where it can neither find
+    nor make them (read-only media) it is told that nobody changes the file, unless a WAL holds
+    transactions, which would then be passed over.
+    """
+    file = path.resolve()  # as SQLite does: the WAL lies beside the file, not beside a link
+    wal, shared = Path(f"{file}-wal"), Path(f"{file}-shm")
+    query = {"uri": "true", "mode": "ro"}
+    if not folder_writable and not _holds(wal) and not (wal.exists() and shared.exists()):
+        query["immutable"] = "1"
+    return URL.create("sqlite", database=file.as_uri(), query=query)
+
+
+def _holds(wal: Path) -> bool:
+    return wal.exists() and wal.stat().st_size > 0
+
+
+def _reading_remedy(path: Path) -> str:
+    file = path.resolve()
+    if not _holds(Path(f"{file}-wal")) or os.access(file.parent, os.W_OK):
+        return ""
+    return (
+        f"; it has transactions in {file.name}-wal, and to read them the folder has to take files: "
+        "copy both files into one that does"
+    )
 
 
 def _require_folder(path: Path) -> None:

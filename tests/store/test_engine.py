@@ -1,5 +1,7 @@
 """Opening a database: what durability rests on is confirmed or the database is refused."""
 
+import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from ledger.store.engine import (
     database_url,
     open_engine,
     reading,
+    reading_url,
     storage_error,
     writing,
 )
@@ -131,6 +134,115 @@ def test_damaged_page_is_refused_by_the_writer(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(ConfigurationError, match=r"damaged|not a usable ledger"):
         open_engine(str(path))
+
+
+# -- reading only ---------------------------------------------------------------------------------
+
+
+def crashed(folder: Path) -> Path:
+    """A ledger whose last transaction is in its WAL, as a kill leaves it."""
+    engine = open_engine(str(folder / "source.db"))
+    migrate(engine)
+    with writing(engine) as connection:
+        connection.execute(text("UPDATE log_head SET simulated_ms = 7"))
+    path = folder / "odd name#1%20?" / "ledger.db"
+    path.parent.mkdir()
+    for ending in ("", "-wal"):
+        shutil.copyfile(folder / f"source.db{ending}", f"{path}{ending}")
+    engine.dispose()
+    return path
+
+
+def simulated_ms(path: Path) -> object:
+    engine = open_engine(str(path), read_only=True)
+    try:
+        with reading(engine) as connection:
+            return connection.execute(text("SELECT simulated_ms FROM log_head")).scalar()
+    finally:
+        engine.dispose()
+
+
+def test_reading_leaves_file_and_wal_as_they_are(tmp_path: Path) -> None:
+    path = crashed(tmp_path)
+    wal = Path(f"{path}-wal")
+    before = path.read_bytes(), wal.read_bytes()
+    assert before[1]
+    for _ in range(2):
+        assert simulated_ms(path) == 7
+        assert (path.read_bytes(), wal.read_bytes()) == before
+    link = tmp_path / "link.db"
+    link.symlink_to(path)
+    assert simulated_ms(link) == 7
+    assert (path.read_bytes(), wal.read_bytes()) == before
+
+
+def test_reading_a_ledger_that_was_closed_leaves_it_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    engine = open_engine(str(path))
+    migrate(engine)
+    engine.dispose()
+    before = path.read_bytes()
+    assert simulated_ms(path) == 0
+    assert path.read_bytes() == before
+    wal = Path(f"{path}-wal")
+    assert not wal.exists() or not wal.read_bytes()
+    open_engine(str(path)).dispose()
+
+
+@pytest.mark.parametrize(
+    ("wal", "shared", "folder_writable", "immutable"),
+    [
+        (None, False, False, True),
+        (b"", False, False, True),
+        (None, True, False, True),
+        (b"", True, False, False),
+        (b"frames", False, False, False),
+        (b"frames", True, False, False),
+        (None, False, True, False),
+        (b"", False, True, False),
+        (b"frames", False, True, False),
+    ],
+)
+def test_file_counts_as_unchanging_only_where_sqlite_cannot_read_it_otherwise(
+    tmp_path: Path, wal: bytes | None, shared: bool, folder_writable: bool, immutable: bool
+) -> None:
+    path = tmp_path / "ledger.db"
+    path.touch()
+    if wal is not None:
+        Path(f"{path}-wal").write_bytes(wal)
+    if shared:
+        Path(f"{path}-shm").touch()
+    link = tmp_path / "elsewhere" / "link.db"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    for name in (path, link):
+        url = reading_url(name, folder_writable=folder_writable)
+        assert url.query["mode"] == "ro"
+        assert ("immutable" in url.query) == immutable
+
+
+def test_closed_ledger_on_read_only_media_is_read_without_any_file_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The superuser may write everywhere, so the system's answer is put in its mouth."""
+    path = tmp_path / "ledger.db"
+    engine = open_engine(str(path))
+    migrate(engine)
+    engine.dispose()
+    monkeypatch.setattr(os, "access", lambda _folder, _mode: False)
+    assert simulated_ms(path) == 0
+    assert [found.name for found in tmp_path.iterdir()] == ["ledger.db"]
+
+
+def test_wal_that_cannot_be_read_on_read_only_media_is_named_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link without a target in the place of the -shm file stops even the superuser."""
+    path = crashed(tmp_path)
+    Path(f"{path}-shm").symlink_to(tmp_path / "missing" / "shm")
+    monkeypatch.setattr(os, "access", lambda _folder, _mode: False)
+    with pytest.raises(ConfigurationError, match=r"transactions in ledger\.db-wal.* copy both"):
+        open_engine(str(path), read_only=True)
 
 
 # -- transactions ---------------------------------------------------------------------------------
