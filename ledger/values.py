@@ -1,7 +1,6 @@
 """Values that every layer shares: UEIDs, digests, subjects and ledger time."""
 
 import hashlib
-from collections.abc import Iterable
 from enum import StrEnum
 from typing import NewType
 
@@ -68,8 +67,3 @@ def subject_key(kind: SubjectKind, ident: bytes) -> Digest:
     SHA-256(label || kind || 0x00 || ident). A party's or licence's ident is its id in ASCII.
     """
     return sha256(_SUBJECT_LABEL + kind.value.encode() + b"\x00" + ident)
-
-
-def hex_list(digests: Iterable[bytes]) -> list[str]:
-    """Hexadecimal texts of several digests."""
-    return [digest.hex() for digest in digests]

@@ -101,6 +101,7 @@ class TileRow(SQLModel, table=True):
     """One tile as wide as the log has grown it; a narrower partial tile is its prefix."""
 
     __tablename__: ClassVar[Any] = "tiles"
+    __table_args__: ClassVar[Any] = LITE_FAST
     level: int = Field(primary_key=True)
     n: int = big(primary_key=True, autoincrement=False)
     data: bytes = blob()
@@ -129,6 +130,7 @@ class KeyRow(SQLModel, table=True):
     """Whose a key is. First registration wins: rows are only ever inserted."""
 
     __tablename__: ClassVar[Any] = "keys"
+    __table_args__: ClassVar[Any] = LITE_FAST
     kid: bytes = blob(primary_key=True)
     owner_kind: str
     owner: bytes = blob()
