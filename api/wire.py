@@ -8,13 +8,22 @@ these end in time, with a problem document where an answer can still be given.
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from api import problems
 from ledger.errors import Reason, Refused
 
 MAX_HEAD_BYTES = 64 * 1024
 """Request line and headers together. Browsers and proxies stay below 16 KiB."""
+MAX_PIPELINED = 100
+"""Requests of one connection that wait for the answer before theirs; uvicorn would take any
+number, and each costs far more memory than its bytes."""
+CHUNK_FRAME_BYTES = 16
+"""What a chunk may have around its bytes without further account: its length and two line ends."""
 PATIENCE_S = 30.0
 LINGER_S = 2.0
 """How long a refused connection is still read from: closed at once, it would be reset, and the
@@ -31,8 +40,11 @@ class HttpProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **named)
         self._in_head = True
         self._head_bytes = 0
+        self._frame_bytes = 0
         self._refusal: Refused | None = None
         self._ended = False
+        self._answered: RequestResponseCycle | None = None
+        """The request whose answer is under way; uvicorn's ``cycle`` is the newest."""
         self._deadline: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
 
@@ -44,22 +56,27 @@ class HttpProtocol(HttpToolsProtocol):
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timers."""
+        """Forget the timers and what waits; nobody is left to answer."""
+        self._nobody_reads()
         super().connection_lost(exc)
         self._stop_waiting()
         self._read_again()
 
     def data_received(self, data: bytes) -> None:
-        """Count the head's bytes, and parse."""
+        """Count the bytes of the head and those around the body, and parse."""
         if self._ended or self.transport.is_closing():
             return
         if self._in_head:
             self._head_bytes += len(data)
             if self._deadline is None:
                 self._expect_head()
+        else:
+            self._frame_bytes += len(data)
         super().data_received(data)
         if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self._ended:
             self._refuse(_head_too_large())
+        elif not self._in_head and self._frame_bytes > MAX_HEAD_BYTES and not self._ended:
+            self._end_body()
 
     def on_message_begin(self) -> None:
         """The first byte of a request."""
@@ -71,13 +88,27 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is here: refuse what is too large, or what no answer could follow."""
         self._in_head = False
-        self._head_bytes = 0
+        self._head_bytes = self._frame_bytes = 0
         self._stop_waiting()
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if size > MAX_HEAD_BYTES:
             self._refusal = _head_too_large()
             raise self._refusal
+        if len(self.pipeline) == MAX_PIPELINED:
+            # The last one that waits ends the connection, and the client asks again.
+            raise Refused(Reason.BUSY, "too many requests at once on one connection")
         super().on_headers_complete()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of the head. Those of a trailer are dropped: no route knows one, and merged with
+        the head (RFC 9110, 6.5.1) they would speak for it."""
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        """Some bytes of the body, which have a limit of their own."""
+        self._frame_bytes = max(0, self._frame_bytes - len(body) - CHUNK_FRAME_BYTES)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The body is here too."""
@@ -97,7 +128,7 @@ class HttpProtocol(HttpToolsProtocol):
         """The client is slow to read: give it time, and not for ever."""
         super().pause_writing()
         if self._unread is None:
-            self._unread = self.loop.call_later(self.patience_s, self.transport.abort)
+            self._unread = self.loop.call_later(self.patience_s, self._cut)
 
     def resume_writing(self) -> None:
         """It read."""
@@ -124,6 +155,19 @@ class HttpProtocol(HttpToolsProtocol):
                 self.transport.close()
                 return
         self.transport.write(_bytes(refusal))
+        self._linger()
+
+    def _end_body(self) -> None:
+        """Too much around the body: the parser would join a trailer of any length in memory."""
+        if self.cycle.response_complete:
+            self._stop_waiting()
+            self._linger()
+        else:
+            detail = f"there are more than {MAX_HEAD_BYTES} bytes around the body"
+            self._refuse(Refused(Reason.TOO_LARGE, detail))
+
+    def _linger(self) -> None:
+        self._ended = True
         self.transport.write_eof()
         self._deadline = self.loop.call_later(LINGER_S, self.transport.abort)
 
@@ -131,6 +175,21 @@ class HttpProtocol(HttpToolsProtocol):
         """An upgrade that we do not know is no fault; but the parser reads nothing behind it."""
         self._ended = True
         self.cycle.keep_alive = False
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _cut(self) -> None:
+        self._nobody_reads()
+        self.transport.abort()
+
+    def _nobody_reads(self) -> None:
+        """Let the requests under way end without an answer; written, it would be a fault."""
+        self.pipeline.clear()
+        if self._answered is not None:
+            self._answered.disconnected = True
+            self._answered.message_event.set()
 
     # -- waiting ----------------------------------------------------------------------------
 
