@@ -151,11 +151,11 @@ class Node:
         self._load_genesis()
         with reading(self._engine) as connection:
             head = read_head(connection)
-            verifier_time(connection, head)
             if self._genesis is not None:
                 self._require_own(self._genesis)
                 verifier = NoteVerifier(self._note_signer.vkey)
                 require_sound_checkpoint(connection, head, self._genesis.origin, verifier)
+            verifier_time(connection, head)
         if isinstance(self.clock, SimulatedClock):
             self.clock.move(max(self.clock.now_ms(), head.simulated_ms, head.received_ms))
         elif head.received_ms > self.clock.now_ms() + MILLIS_PER_DAY:
