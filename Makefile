@@ -26,8 +26,8 @@ help: ## show this list
 demo: $(VENV)/.ready-demo ## run the demo fleet against an embedded ledger (ARGS="--devices 50")
 	$(BIN)/chip-passport demo $(ARGS)
 
-test: $(VENV)/.ready-test ## run the quick tests (ARGS="-k merkle")
-	$(RUN) $(ARGS)
+test: $(VENV)/.ready-test ## run the quick tests on all cores (ARGS="-k merkle")
+	$(RUN) -n auto $(ARGS)
 
 test-slow: $(VENV)/.ready-test ## run the slow, fault, browser and PostgreSQL tests (MARK=postgres)
 	$(RUN) -m "$(or $(MARK),$(SLOW))" $(ARGS) || [ $$? -eq 5 ]  # 5: nothing has the marker yet

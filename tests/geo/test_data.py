@@ -114,16 +114,16 @@ def test_other_file_of_the_format_replaces_the_packaged_one(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "content",
     [
-        b"",
-        b"not gzip",
-        gzip.compress(b"foreign"),
-        gzip.compress(MAGIC),
-        gzip.compress(MAGIC + b"\xff\xff\xff\xff{}"),
-        gzip.compress(MAGIC + b"\x02\x00\x00\x00{}"),
-        gzip.compress(MAGIC + b"\x02\x00\x00\x00[]"),
-        pack(tiny())[:-9],
-        deterministic_gzip(gzip.decompress(pack(tiny())) + b"\x00"),
-        deterministic_gzip(gzip.decompress(pack(tiny()))[:-1]),
+        pytest.param(b"", id="empty"),
+        pytest.param(b"not gzip", id="not gzip"),
+        pytest.param(gzip.compress(b"foreign"), id="foreign"),
+        pytest.param(gzip.compress(MAGIC), id="magic only"),
+        pytest.param(gzip.compress(MAGIC + b"\xff\xff\xff\xff{}"), id="length too large"),
+        pytest.param(gzip.compress(MAGIC + b"\x02\x00\x00\x00{}"), id="no facts"),
+        pytest.param(gzip.compress(MAGIC + b"\x02\x00\x00\x00[]"), id="facts are a list"),
+        pytest.param(pack(tiny())[:-9], id="cut short"),
+        pytest.param(deterministic_gzip(gzip.decompress(pack(tiny())) + b"\x00"), id="a byte more"),
+        pytest.param(deterministic_gzip(gzip.decompress(pack(tiny()))[:-1]), id="a byte less"),
     ],
 )
 def test_foreign_or_damaged_file_is_a_configuration_error(tmp_path: Path, content: bytes) -> None:
