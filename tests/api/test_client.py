@@ -67,6 +67,37 @@ def test_pages_are_fetched_as_one_sequence(live: Client, chips: list[Chip]):
     assert live.device(chips[0].ueid.hex())["last_heartbeat"]["counter"] == 7
 
 
+def test_a_query_goes_on_behind_what_was_read(live: Client, chips: list[Chip]):
+    epoch = live.epoch().id
+    live.post_heartbeats([chips[0].heartbeat(epoch) for _ in range(7)])
+    entries = list(live.history(chips[0].ueid))
+    assert list(live.history(chips[0].ueid, after=entries[2]["seq"], page=2)) == entries[3:]
+    assert list(live.history(chips[0].ueid, after=entries[-1]["seq"])) == []
+    assert list(live.history(chips[0].ueid, after=None)) == entries
+    items = list(live.devices())
+    assert list(live.devices(after=items[1]["ueid"], page=1)) == items[2:]
+    assert list(live.devices(after=bytes.fromhex(items[1]["ueid"]))) == items[2:]
+    for wrong in (
+        lambda: live.history(chips[0].ueid, after=-1),
+        lambda: live.devices(after="x"),
+        lambda: live.decisions(after=-1),
+    ):
+        with pytest.raises(RequestRefused, match="parameter-invalid"):
+            list(wrong())
+
+
+def test_decisions_go_on_behind_what_was_read():
+    asked: list[dict[str, str]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(dict(request.url.params))
+        following = None if len(asked) > 1 else "9"
+        return httpx.Response(200, json={"items": [{"index": len(asked)}], "next": following})
+
+    assert len(list(against(answer).decisions(after=5, page=1))) == 2
+    assert asked == [{"limit": "1", "after": "5"}, {"limit": "1", "after": "9"}]
+
+
 def test_results_say_what_was_refused_and_what_is_on_record(live: Client, chips: list[Chip]):
     epoch = live.epoch().id
     chip = chips[0]

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from api import problems, settings
+from api import problems, settings, wire
 from api.cli.options import SERVICE_URL
 from api.cli.serve import serve
 from api.settings import ServiceSettings
 from ledger.protocol.heartbeat import MAX_HEARTBEAT_BYTES
 from ledger.protocol.statements import MAX_STATEMENT_BYTES
+from ledger.service import node
+from ledger.values import MILLIS_PER_DAY
 from tests.api.harness import Http, serving
 from tests.api.test_openapi import served
 
@@ -50,6 +52,9 @@ def test_the_limits_are_those_of_the_code():
     assert (settings.MAX_BATCH_BYTES, settings.MAX_CLOCK_BYTES) == (4 * 2**20, 1024)
     for shown in ("2 KiB", "32 KiB", "4 MiB", str(settings.MAX_BATCH_ITEMS), "1 KiB"):
         assert shown in text
+    days, epochs = node.MAX_CLOCK_STEP_MS // MILLIS_PER_DAY, node.MAX_EPOCHS_AT_ONCE
+    assert f"over {days} days or over {epochs:,} epochs" in TEXT
+    assert f"{wire.MAX_HEAD_BYTES // 1024} KiB" in text
     assert f"`limit` is 1 to {settings.MAX_PAGE}" in TEXT
 
 

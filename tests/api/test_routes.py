@@ -3,7 +3,7 @@
 import pytest
 
 from api import schemas
-from tests.api.harness import COSE, Http, assert_problem
+from tests.api.harness import COSE, Altered, Http, assert_problem, serving
 from tests.api.world import ORIGIN, T0_MS, Chip
 
 _HOUR = 3_600_000
@@ -20,6 +20,14 @@ def test_before_genesis_the_ledger_says_what_it_is_waiting_for(http: Http):
     assert http.get("/readyz").json() == {"status": "awaiting genesis"}
     assert http.get("/healthz").json() == {"status": "ok"}
     assert_problem(http.get("/log/checkpoint"), 404, "not-found")
+
+
+def test_a_node_that_takes_nothing_is_not_ready_and_says_why(node):
+    obstacle = "the last write failed: database or disk is full"
+    with serving(Altered(node, ready=lambda: obstacle)) as http:
+        answer = http.get("/readyz")
+        assert assert_problem(answer, 503, "storage-unavailable")["detail"] == obstacle
+        assert http.get("/healthz").status_code == 200
 
 
 def test_after_genesis_the_ledger_tells_its_identity(fleet: Http):
