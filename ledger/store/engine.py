@@ -9,6 +9,7 @@ import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,15 @@ SQLITE_BUSY_S = 30
 SQLITE_CACHE_KIB = 65_536
 WRITES = "chip_passport_writes"
 """Execution option of a connection whose transaction is going to write."""
+_OUTCOME = "chip_passport_outcome"
+"""Execution option of an engine: how its last write ended."""
+_CHANGED = "chip_passport_changed"
+"""Mark on a connection whose transaction has changed rows."""
+
+
+@dataclass(slots=True)
+class _Outcome:
+    failure: str | None = None
 
 
 def database_url(database: str) -> URL:
@@ -67,7 +77,27 @@ def open_engine(database: str, *, read_only: bool = False, create: bool = True) 
     """Connect and assert what durability needs; ``ConfigurationError`` where it is not so."""
     url = database_url(database)
     if url.get_backend_name() == "sqlite":
-        return _open_sqlite(url, read_only, create)
+        engine = _open_sqlite(url, read_only, create)
+    else:
+        engine = _open_postgresql(url)
+    engine.update_execution_options(**{_OUTCOME: _Outcome()})
+    event.listen(engine, "after_cursor_execute", _note_change)
+    return engine
+
+
+def write_failure(engine: Engine) -> str | None:
+    """Why the last write failed; None where it did not. One that changed no row tells nothing."""
+    outcome: _Outcome = engine.get_execution_options()[_OUTCOME]
+    return outcome.failure
+
+
+def _note_change(connection: Connection, *event_arguments: Any) -> None:
+    context = event_arguments[3]
+    if context is not None and (context.isinsert or context.isupdate or context.isdelete):
+        connection.info[_CHANGED] = True
+
+
+def _open_postgresql(url: URL) -> Engine:
     engine = create_engine(url, pool_size=4, max_overflow=4, pool_pre_ping=True)
     try:
         with engine.connect() as connection:
@@ -204,14 +234,22 @@ def writing(engine: Engine) -> Iterator[Connection]:
     Database faults come out as ``StorageError`` (nothing was kept; may be retried) or, where the
     stored data is damaged, as ``IntegrityError``.
     """
+    outcome = engine.get_execution_options().get(_OUTCOME) or _Outcome()
+    changed = False
     try:
         with (
             engine.connect().execution_options(**{WRITES: True}) as connection,
             connection.begin(),
         ):
+            connection.info.pop(_CHANGED, None)
             yield connection
+            changed = _CHANGED in connection.info
     except _database_errors(engine) as error:
-        raise storage_error(error) from error
+        ours = storage_error(error)
+        outcome.failure = str(ours)
+        raise ours from error
+    if changed:
+        outcome.failure = None
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -21,8 +22,10 @@ from ledger.store.engine import (
     reading,
     reading_url,
     storage_error,
+    write_failure,
     writing,
 )
+from ledger.store.log_rows import read_head, update_head
 from ledger.store.schema import migrate
 
 
@@ -255,6 +258,28 @@ def test_readers_connection_cannot_write(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="readonly"), writing(engine) as connection:
         connection.execute(text("UPDATE log_head SET size = 5"))
     engine.dispose()
+
+
+def test_failed_write_is_remembered_until_one_changes_something(engine: Engine) -> None:
+    assert write_failure(engine) is None
+    with pytest.raises(StorageError) as caught, writing(engine) as connection:
+        connection.execute(text("UPDATE log_head SET size = NULL"))
+    assert write_failure(engine) == str(caught.value) != ""
+    with writing(engine) as connection:  # as a publisher does that finds nothing to publish
+        read_head(connection, lock=True)
+    with suppress(ZeroDivisionError), writing(engine) as connection:
+        update_head(connection, simulated_ms=5)
+        raise ZeroDivisionError
+    assert write_failure(engine) == str(caught.value)
+    with writing(engine) as connection:
+        update_head(connection, simulated_ms=5)
+    assert write_failure(engine) is None
+
+
+def test_faulty_question_is_no_failed_write(engine: Engine) -> None:
+    with suppress(StorageError), reading(engine) as connection:
+        connection.execute(text("SELECT no_such_column FROM log_head"))
+    assert write_failure(engine) is None
 
 
 def test_foreign_exception_inside_a_transaction_comes_out_as_it_is(engine: Engine) -> None:
