@@ -164,6 +164,7 @@ class Node:
             )
 
     def _require_own(self, genesis: st.Genesis) -> None:
+        self._require_authority(PublicKey.from_cose_key(genesis.authority.key).kid)
         keys = self._own_keys
         if PublicKey.from_cose_key(genesis.ledger) != keys.ledger.public:
             raise ConfigurationError("the ledger key is not the one in the genesis entry")
@@ -173,6 +174,13 @@ class Node:
             raise ConfigurationError(
                 f"this ledger runs on a {genesis.clock} clock; start it with "
                 f"--clock {genesis.clock}"
+            )
+
+    def _require_authority(self, kid: bytes) -> None:
+        wanted = self.settings.authority_kid
+        if wanted is not None and kid != wanted:
+            raise ConfigurationError(
+                f"the genesis is by the authority {kid.hex()}, but --authority names {wanted.hex()}"
             )
 
     def _load_genesis(self) -> st.Genesis | None:
@@ -250,11 +258,6 @@ class Node:
             return refusal
         except ConfigurationError as error:
             return Refused(Reason.GENESIS_MISMATCH, str(error))
-        wanted = self.settings.authority_kid
-        if wanted is not None and message.kid != wanted:
-            return Refused(
-                Reason.GENESIS_MISMATCH, f"the authority's key id has to be {wanted.hex()}"
-            )
         return None
 
     def _open_epoch(self) -> None:

@@ -272,6 +272,18 @@ def test_node_with_other_keys_stops_when_another_process_has_founded_the_ledger(
     other.close()
 
 
+def test_node_stops_when_another_process_took_another_authoritys_genesis(
+    tmp_path: Path, two_nodes: tuple[Node, Node]
+) -> None:
+    first, _ = two_nodes
+    wanted = signer("wanted").public.kid
+    other = open_node(tmp_path, first.settings.database, authority_kid=wanted)
+    found(first, chips=0)
+    with pytest.raises(IntegrityError, match=f"--authority names {wanted.hex()}"):
+        other.submit(World().parties())
+    other.close()
+
+
 def test_party_is_taken_by_a_node_that_has_not_seen_the_genesis(
     two_nodes: tuple[Node, Node],
 ) -> None:

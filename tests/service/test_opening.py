@@ -140,6 +140,20 @@ def test_postgresql_needs_a_folder_for_the_keys(postgres_database: str) -> None:
         Node.open(NodeSettings(postgres_database, clock=SimulatedClock(START_MS)))
 
 
+# -- authority ------------------------------------------------------------------------------------
+
+
+def test_ledger_of_another_authority_than_the_named_one_is_refused(folder: Path) -> None:
+    founder, other = World().authority.public.kid, seed("other")[:16]
+    open_node(folder, authority_kid=founder).close()
+    with pytest.raises(ConfigurationError) as caught:
+        open_node(folder, authority_kid=other)
+    assert str(caught.value) == (
+        f"the genesis is by the authority {founder.hex()}, but --authority names {other.hex()}"
+    )
+    open_node(folder).close()
+
+
 # -- clock ----------------------------------------------------------------------------------------
 
 
