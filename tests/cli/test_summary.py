@@ -46,3 +46,14 @@ def test_false_holds_are_told_however_short_the_service(
     report = without(small(), "false_holds")
     report["false_holds"]["count"] = 2
     assert "false holds        2 in 0 chip-days" in told(report, capsys)
+
+
+def test_diversions_that_no_outcome_is_due_of_are_told_by_themselves(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert "diversions open" not in told(small(), capsys)
+    report = without(small(), "diversions")
+    report["diversions"]["open"] = 3
+    said = told(report, capsys)
+    assert "diversions open    3, too late in the run to be judged" in said
+    assert "diversions caught" not in said

@@ -113,6 +113,14 @@ def test_second_run_is_scored_on_its_own_chips_alone() -> None:
     assert any("chips of earlier runs count too" in note for note in second.notes)
 
 
+def test_diversion_whose_outcome_lies_behind_the_end_is_open() -> None:
+    peer, whole = LedgerPeer(), LedgerPeer()
+    short = build_report(run(load_packaged("small"), peer, limit_days=4), peer)["diversions"]
+    long = build_report(run(load_packaged("small"), whole), whole)["diversions"]
+    assert (long["open"], short["open"] > 0) == (0, True)
+    assert short["chips"] + short["open"] <= long["chips"]
+
+
 def test_hold_by_a_licence_of_an_earlier_run_is_no_false_hold() -> None:
     peer = LedgerPeer()
     first = run(load_packaged("small"), peer, limit_days=3)
