@@ -1,5 +1,6 @@
 """Runs the HTTP service: binds, tells when it is ready, does the once-a-second work, stops."""
 
+import functools
 import signal
 import threading
 from collections.abc import Callable, Sequence
@@ -7,14 +8,20 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from api.app import create_app
+from api.cosigning import Cosigning
 from api.listening import STOP_SIGNALS, Listener
 from api.logs import place
 from api.metrics import Metrics
 from api.settings import ServiceSettings
+from api.witness_client import WitnessClient
 from ledger.errors import ChipPassportError, IntegrityError
 from ledger.service.node import Node
 
 TICK_S = 1.0
+"""Between two looks at epochs and verifier."""
+CHECKPOINT_S = 1.0
+"""Between two checkpoints: even with the time that publishing takes, an entry waits under 2 s."""
+
 _log = structlog.get_logger("api.server")
 
 
@@ -32,8 +39,14 @@ class Server:
         host: str = "127.0.0.1",
         port: int = 0,
         settings: ServiceSettings | None = None,
+        checkpoint_s: float = CHECKPOINT_S,
+        witnesses: Sequence[WitnessClient] = (),
     ) -> None:
-        """Raises ConfigurationError where the address cannot be had."""
+        """Raises ConfigurationError where the address cannot be had.
+
+        On a real clock a checkpoint is published every ``checkpoint_s`` seconds if the log has
+        grown. ``witnesses`` are asked to cosign each; they are closed when ``run`` ends.
+        """
         self._node = node
         self._fatal: BaseException | None = None
         limits = settings or ServiceSettings()
@@ -41,6 +54,8 @@ class Server:
         self._listener = Listener(
             self.app, host=host, port=port, lifespan=True, patience_s=limits.upload_timeout_s
         )
+        self._checkpoint_s = checkpoint_s
+        self._cosigning = Cosigning(node, witnesses, self._stop_for)
 
     @property
     def url(self) -> str:
@@ -56,15 +71,24 @@ class Server:
         """Serve until ``stop``, or until one of ``signals`` where this is the main thread.
 
         ``on_ready`` is called with the URL once requests are answered. Requests under way are
-        finished first. Raises the IntegrityError that stopped the service, if one did.
+        finished first. Raises the IntegrityError that stopped the service, if one did, and
+        ConfigurationError where a witness knows more of the ledger than is here.
         """
-        ticker = Ticker(self._node, self.app.state.metrics, self._stop_for)
-        if self._node.status().clock_mode == "real":
-            ticker.start()
+        node, metrics = self._node, self.app.state.metrics
+        regular = [
+            Ticker(functools.partial(node.tick, publish=False), TICK_S, metrics, self._stop_for),
+            Ticker(node.publish, self._checkpoint_s, metrics, self._stop_for),
+        ]
         try:
+            self._cosigning.start()
+            if node.status().clock_mode == "real":
+                for ticker in regular:
+                    ticker.start()
             self._listener.run(on_ready=on_ready, signals=signals)
         finally:
-            ticker.stop()
+            for ticker in regular:
+                ticker.stop()
+            self._cosigning.stop()
             self._listener.close()
         if self._fatal is not None:
             raise self._fatal
@@ -85,12 +109,17 @@ class Server:
 
 
 class Ticker:
-    """Calls ``node.tick`` about once a second in a thread of its own."""
+    """Does regular work again and again, ``every_s`` seconds apart, in a thread of its own."""
 
     def __init__(
-        self, node: Node, metrics: Metrics, on_fatal: Callable[[BaseException], None]
+        self,
+        work: Callable[[], object],
+        every_s: float,
+        metrics: Metrics,
+        on_fatal: Callable[[BaseException], None],
     ) -> None:
-        self._node = node
+        self._work = work
+        self._every_s = every_s
         self._metrics = metrics
         self._on_fatal = on_fatal
         self._stopping = threading.Event()
@@ -111,12 +140,12 @@ class Ticker:
         while not self._stopping.is_set():
             if not self._once():
                 return
-            self._stopping.wait(TICK_S)
+            self._stopping.wait(self._every_s)
 
     def _once(self) -> bool:
         """One call; False where there must not be another. Other faults are tried again."""
         try:
-            self._node.tick()
+            self._work()
         except IntegrityError as error:
             self._metrics.ticks.labels("fatal").inc()
             self._on_fatal(error)

@@ -91,6 +91,18 @@ def serve(
             min=0, max=256, metavar="N", help="Processes that check signatures; 0: none besides."
         ),
     ] = 0,
+    witness: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="VKEY@URL",
+            help="Ask this witness to cosign each checkpoint; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    checkpoint_every: Annotated[
+        float,
+        typer.Option(min=0.05, max=86_400, metavar="SECONDS", help="Time between two checkpoints."),
+    ] = 1.0,
     log_level: Annotated[LogLevel, typer.Option(help="What to log.")] = LogLevel.info,
     log_format: Annotated[LogFormat, typer.Option(help="Form of the log.")] = LogFormat.text,
     ready_file: Annotated[
@@ -108,22 +120,30 @@ def serve(
 
     The log goes to stderr, the address to stdout. Stop it with Ctrl-C or SIGTERM; requests
     under way are finished first.
+
+    A ledger on the real clock publishes a checkpoint every --checkpoint-every seconds in which
+    it grew. Witnesses are asked beside the work: a slow one delays nothing. One that knows more
+    of this ledger than is here stops it, since that means that an old backup was put back.
     """
     kid = _authority(authority, host)
     time = _clock(clock, start)
     name = database or os.environ.get(DATABASE_VARIABLE) or DEFAULT_DATABASE
 
     from api import logs
+    from api.cosigning import WitnessAddress, clients_of
     from api.server import Server
     from api.workers import calm_collector, worker_pool
     from ledger.service.node import Node, NodeSettings
 
     logs.configure(level=log_level.value, form=log_format.value)
     logging.getLogger("alembic").setLevel(logging.WARNING)  # a migration is no news to anybody
+    witnesses = clients_of([WitnessAddress.parse(text) for text in witness or ()])
     with worker_pool(workers) if workers else contextlib.nullcontext() as executor:
         node = Node.open(NodeSettings(name, keys, time, kid, executor))
         try:
-            server = Server(node, host=host, port=port)
+            server = Server(
+                node, host=host, port=port, checkpoint_s=checkpoint_every, witnesses=witnesses
+            )
             if until_eof:
                 threading.Thread(target=_watch_input, args=(server,), daemon=True).start()
             calm_collector()

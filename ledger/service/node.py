@@ -2,7 +2,7 @@
 
 import secrets
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,10 +24,16 @@ from ledger.registry.records import Owner
 from ledger.service import history as reads
 from ledger.service import passports as passport_reads
 from ledger.service.clock import SimulatedClock, Stopwatch, SystemClock
+from ledger.service.cosigned import (
+    Published,
+    cosigned_checkpoint,
+    extension_proof,
+    newest_checkpoint,
+)
 from ledger.service.follow import Follower
 from ledger.service.keys import NodeKeys, load_or_make_keys
-from ledger.service.publish import latest_checkpoint, publish, require_sound_checkpoint
-from ledger.service.sequence import Sequencer, move_simulated_clock
+from ledger.service.publish import publish, require_sound_checkpoint
+from ledger.service.sequence import Sequencer, move_simulated_clock, rewrite_head
 from ledger.service.views import (
     EpochView,
     LedgerStatus,
@@ -36,7 +42,8 @@ from ledger.service.views import (
     Receipt,
 )
 from ledger.store.case_rows import verifier_time
-from ledger.store.engine import WriterLock, database_url, open_engine, reading
+from ledger.store.cosignature_rows import keep_cosignatures
+from ledger.store.engine import WriterLock, database_url, open_engine, reading, write_failure, writing
 from ledger.store.log_rows import read_head
 from ledger.store.registry_rows import document_entry, load_documents
 from ledger.store.schema import migrate, require_current
@@ -94,6 +101,7 @@ class Node:
         self._under_way: set[int] = set()
         """Threads that are submitting."""
         self._fatal: str | None = None
+        self._told: list[Callable[[], None]] = []
         self._follower: Follower | None = None
         self._places: Places | None = None
         self._known: dict[bytes, Owner] = {}
@@ -301,13 +309,16 @@ class Node:
 
     # -- moving on --------------------------------------------------------------------------
 
-    def tick(self) -> None:
-        """On a real clock, about once a second: epoch, verifier, checkpoint."""
+    def tick(self, *, publish: bool = True) -> None:
+        """On a real clock, about once a second: epoch, verifier, and a checkpoint if wanted."""
         with self._guard():
+            if write_failure(self._engine) is not None and self._keys is not None:
+                rewrite_head(self._engine)  # or a service that nobody asks would never recover
             if self._is_founded() and self.clock.mode == "real":
                 self._open_epoch()
                 self.follow(share_s=VERIFIER_SHARE_S)
-                self.publish()
+                if publish:
+                    self.publish()
 
     def set_time(self, now_ms: int) -> None:
         """Move a simulated clock forward; see the order of work in docs/ledger.md."""
@@ -375,9 +386,47 @@ class Node:
             self._require_writable()
             if not self._is_founded() or self._genesis is None:
                 return None
-            return publish(
+            note = publish(
                 self._sequencer, self._genesis, self._own_keys.ledger, self.clock.now_ms()
             )
+        if note is not None:
+            for told in self._told:
+                told()
+        return note
+
+    def on_checkpoint(self, told: Callable[[], None]) -> None:
+        """Call ``told`` behind each checkpoint that this node stores; it must not block."""
+        self._told.append(told)
+
+    # -- witnesses --------------------------------------------------------------------------
+
+    def published(self) -> Published | None:
+        """The newest checkpoint without cosignatures."""
+        with reading(self._engine) as connection:
+            return newest_checkpoint(connection)
+
+    def extension_proof(self, old_size: int, size: int) -> list[bytes]:
+        """Consistency proof from the tree of ``old_size`` entries to a published one."""
+        with self._guard(), reading(self._engine) as connection:
+            return extension_proof(connection, old_size, size)
+
+    def keep_cosignatures(self, size: int, signatures: Mapping[str, bytes]) -> None:
+        """Store verified signatures, by vkey, over the checkpoint of ``size``; served at once."""
+        with self._guard(), self._turn:
+            self._require_writable()
+            with writing(self._engine) as connection:
+                keep_cosignatures(connection, size, signatures)
+
+    def contradicted(self, witness: str, claim: str) -> IntegrityError:
+        """A witness knows another history: stop for good, taking and signing nothing more.
+
+        Whoever put back an old backup must not go on from it: what was promised since is gone.
+        """
+        self._fatal = (
+            f"{witness} contradicts this ledger: {claim.rstrip('.?')}. Put back the newest state "
+            "of the ledger; if it is this one and the witness errs, start without that witness"
+        )
+        return IntegrityError(self._fatal)
 
     # -- reading ----------------------------------------------------------------------------
 
@@ -427,10 +476,9 @@ class Node:
         )
 
     def checkpoint(self) -> bytes | None:
-        """The newest published checkpoint, a signed note."""
+        """The newest published checkpoint, a signed note, with the cosignatures that it has."""
         with reading(self._engine) as connection:
-            row = latest_checkpoint(connection)
-        return None if row is None else bytes(row["note"])
+            return cosigned_checkpoint(connection)
 
     def tile(self, path: str) -> bytes:
         """A tile or entry bundle by its path behind ``/log/tile/``."""
@@ -466,7 +514,10 @@ class Node:
             self._look_for_genesis()
         except StorageError as error:
             return f"the database does not answer: {error}"
-        return self._fatal
+        if self._fatal is not None:
+            return self._fatal
+        failure = write_failure(self._engine)
+        return None if failure is None else f"the last write failed: {failure}"
 
     # -- inner ------------------------------------------------------------------------------
 

@@ -278,6 +278,9 @@ class Batch:
         if candidate.refusal is not None or candidate.message is None:
             return _refusal(candidate)
         message = candidate.message
+        if message.kind is Kind.INDEX_ROOT:
+            # Its own signature does not let one in: it belongs at one place of the log only.
+            return Refused(Reason.NOT_AUTHORISED, "the ledger appends it when it publishes")
         try:
             if not candidate.authentic:
                 message.verify(self.registry.key_for(message))

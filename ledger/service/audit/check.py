@@ -27,6 +27,7 @@ from ledger.registry.apply import apply
 from ledger.registry.judge import judge
 from ledger.registry.records import Registry, Subject
 from ledger.service.audit import tables
+from ledger.service.audit.cosignatures import check_cosignatures
 from ledger.service.audit.heads import MapCheck
 from ledger.service.audit.report import CheckReport, Fault, FaultFound
 from ledger.service.audit.schema import check_schema
@@ -365,6 +366,7 @@ class _Check:
             raise FaultFound("log head", "its published range is not that of the last checkpoint")
         self._verdicts.finish(self._registry, head.verifier_position)
         self._map.finish(self._connection)
+        check_cosignatures(self._connection)
         tables.check_links(self._connection, self._link_sum % tables.MODULUS, self._link_count)
         tables.check_subjects(self._connection, self._chains)
         tables.check_registry(self._connection, self._registry)

@@ -12,6 +12,7 @@ from ledger.service.audit.report import FaultFound
 from ledger.service.publish import checkpoint_table
 from ledger.service.sequence import decision_table
 from ledger.store.case_rows import case_licence_table, case_table
+from ledger.store.cosignature_rows import cosignature_table
 from ledger.store.log_rows import (
     entry_table,
     head_table,
@@ -74,6 +75,7 @@ _TABLES = (
     bucket_table,
     node_table,
     checkpoint_table,
+    cosignature_table,
     document_table,
     key_table,
     party_table,

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from alembic import context
 from sqlmodel import SQLModel
 
+from ledger.store import cosignature_rows as cosignature_rows
 from ledger.store import map_tables as map_tables
 from ledger.store import tables as tables
 
