@@ -6,6 +6,7 @@ settings is refused. One process writes to a SQLite file at a time; a lock file 
 
 import fcntl
 import os
+import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ SQLITE_BUSY_S = 30
 SQLITE_CACHE_KIB = 65_536
 WRITES = "chip_passport_writes"
 """Execution option of a connection whose transaction is going to write."""
+MOUNTS = Path("/proc/self/mountinfo")
+"""What this process sees mounted where (Linux, proc_pid_mountinfo(5)); elsewhere it is missing."""
 _OUTCOME = "chip_passport_outcome"
 """Execution option of an engine: how its last write ended."""
 _CHANGED = "chip_passport_changed"
@@ -214,8 +217,15 @@ def _require_folder(path: Path) -> None:
 def _require_one_name(path: Path) -> None:
     """SQLite's WAL and our lock are named after the file: two hard links would have two of each.
 
-    Two writers would then destroy the file. Symbolic links are followed and do no harm.
+    Two writers would then destroy the file. Symbolic links are followed and do no harm. A file that
+    is mounted without its folder, as into a container, has two names as well.
     """
+    file = path.resolve()
+    if file in _mount_points():
+        raise ConfigurationError(
+            f"{path} is mounted without its folder: its -wal and .lock files would not be where "
+            f"others look for them; mount its whole folder at {file.parent}"
+        )
     try:
         names = path.stat().st_nlink
     except FileNotFoundError:
@@ -225,6 +235,21 @@ def _require_one_name(path: Path) -> None:
             f"{path} has {names} names (hard links), and writing under one would not lock the "
             "others; remove them, or copy the file with its -wal file and use the copy"
         )
+
+
+def _mount_points() -> set[Path]:
+    """Where this process sees something mounted; empty where the system does not say."""
+    try:
+        lines = MOUNTS.read_bytes().splitlines()
+    except OSError:
+        return set()
+    fields = (line.split(b" ") for line in lines)
+    return {Path(os.fsdecode(_unescaped(field[4]))) for field in fields if len(field) > 4}
+
+
+def _unescaped(field: bytes) -> bytes:
+    """Blanks, line ends and backslashes of a path are written as a backslash and three digits."""
+    return re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8) & 0xFF]), field)
 
 
 @contextmanager

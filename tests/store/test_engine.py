@@ -392,6 +392,31 @@ def test_file_with_a_second_hard_link_is_refused_under_either_name(tmp_path: Pat
     open_engine(str(path)).dispose()
 
 
+@pytest.mark.parametrize("name", ["ledger.db", "with blank.db", "back\\slash.db"])
+def test_file_that_is_mounted_without_its_folder_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path, mounts = tmp_path / name, tmp_path / "mountinfo"
+    open_engine(str(path)).dispose()
+    escaped = str(path).replace("\\", "\\134").replace(" ", "\\040")
+    line = "42 27 254:0 /srv/a.db {} rw,relatime - ext4 /dev/vda rw\n"
+    monkeypatch.setattr(engine_module, "MOUNTS", mounts)
+    mounts.write_text("x\n" + line.format(escaped))
+    link = tmp_path / "link.db"
+    link.symlink_to(path)
+    for opened in (str(path), str(link)):
+        with pytest.raises(ConfigurationError, match=r"mount its whole folder at"):
+            open_engine(opened)
+        with pytest.raises(ConfigurationError, match="without its folder"):
+            WriterLock(opened)
+    open_engine(str(path), read_only=True).dispose()
+    mounts.write_text(line.format(str(tmp_path)))
+    open_engine(str(path)).dispose()
+    mounts.unlink()  # not every system says what is mounted
+    open_engine(str(path)).dispose()
+    WriterLock(str(link)).release()
+
+
 def test_postgresql_needs_no_lock_file() -> None:
     first = WriterLock("postgresql://localhost/ledger")
     second = WriterLock("postgresql://localhost/ledger")
