@@ -144,7 +144,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Read no further requests; answer, unless an earlier request is still being answered."""
         self._stop_waiting()
         self._ended = True
-        cycle = self.cycle
+        cycle = self._newest()
         if cycle is not None and not cycle.response_complete:
             cycle.keep_alive = False
             if self.pipeline or not cycle.more_body:
@@ -191,6 +191,10 @@ class HttpProtocol(HttpToolsProtocol):
             self._answered.disconnected = True
             self._answered.message_event.set()
 
+    def _newest(self) -> RequestResponseCycle | None:
+        # uvicorn's own type for it leaves out that there is none before the first request.
+        return self.cycle
+
     # -- waiting ----------------------------------------------------------------------------
 
     def _expect_head(self) -> None:
@@ -211,7 +215,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._deadline = None
         if self.transport.is_closing():
             return
-        if self._in_head and self.cycle is not None and not self.cycle.response_complete:
+        cycle = self._newest()
+        if self._in_head and cycle is not None and not cycle.response_complete:
             self._expect_head()  # it waits for us
         elif self._in_head and self._head_bytes:
             detail = f"the head of the request did not arrive within {self.patience_s:g} s"
