@@ -43,7 +43,14 @@ from ledger.service.views import (
 )
 from ledger.store.case_rows import verifier_time
 from ledger.store.cosignature_rows import keep_cosignatures
-from ledger.store.engine import WriterLock, database_url, open_engine, reading, write_failure, writing
+from ledger.store.engine import (
+    WriterLock,
+    database_url,
+    open_engine,
+    reading,
+    write_failure,
+    writing,
+)
 from ledger.store.log_rows import read_head
 from ledger.store.registry_rows import document_entry, load_documents
 from ledger.store.schema import migrate, require_current

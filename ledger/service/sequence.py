@@ -417,6 +417,12 @@ def move_simulated_clock(engine: Engine, now_ms: int) -> None:
         update_head(connection, simulated_ms=now_ms)
 
 
+def rewrite_head(engine: Engine) -> None:
+    """The smallest write there is, to find out whether the database takes writes again."""
+    with writing(engine) as connection:
+        update_head(connection, id=1)
+
+
 def _keep_simulated_time(connection: Connection, head: Head, received_ms: int) -> None:
     """A simulated clock never stands before an entry, not even while it is on its way."""
     if received_ms > head.simulated_ms:

@@ -190,12 +190,14 @@ def test_full_disk_keeps_nothing_of_the_batch_and_the_node_goes_on(
             break
     assert rejected is not None
     assert stage.node.status().size == before
-    assert stage.node.ready() is None
+    assert stage.node.ready() == "the last write failed: database or disk is full"
     with pytest.raises(StorageError, match="full"):
         stage.node.submit(rejected)
     assert stage.node.status().size == before
     lift()
+    assert stage.node.ready() == "the last write failed: database or disk is full"
     assert all(isinstance(result, Receipt) for result in stage.node.submit(rejected))
+    assert stage.node.ready() is None
     stage.beat(stage.chips[0])
     stage.hours()
     stage.node.close()
@@ -209,12 +211,29 @@ def test_full_disk_while_the_clock_moves_leaves_it_to_be_moved_again(
     target = stage.world.now_ms + 48 * 3_600_000
     with pytest.raises(StorageError, match="full"):
         stage.node.set_time(target)
-    assert stage.node.ready() is None
+    assert stage.node.ready() == "the last write failed: database or disk is full"
     lift()
     stage.node.set_time(target)
+    assert stage.node.ready() is None
     assert stage.node.epoch().counter == 48
     stage.node.close()
     assert check_ledger(str(tmp_path / "ledger.db")).faults == []
+
+
+def test_node_that_nobody_writes_to_finds_out_that_there_is_room_again(stage: Stage) -> None:
+    """Or it would be kept out of service for as long as nobody may ask it."""
+    stage.node.publish()
+    lift = limit_pages(stage.node._engine, 0)
+    with pytest.raises(StorageError, match="full"):
+        stage.node.submit([stage.world.licence(id=f"L-{number + 2}") for number in range(100)])
+    size = stage.node.status().size
+    assert stage.node.ready() == "the last write failed: database or disk is full"
+    stage.node.submit([b"junk"])  # what is refused writes nothing and tells nothing
+    assert stage.node.ready() is not None
+    lift()
+    stage.node.tick()
+    assert stage.node.ready() is None
+    assert stage.node.status().size == size
 
 
 def test_full_disk_at_the_end_lets_go_of_the_file_all_the_same(
@@ -276,7 +295,8 @@ def test_file_that_may_not_grow_is_a_storage_error(tmp_path: Path) -> None:
     )
     lines = done.stdout.splitlines()
     assert lines[0].startswith("full: "), (done.stdout, done.stderr)
-    assert lines[1:] == ["0 None", "done"], (done.stdout, done.stderr)
+    said = lines[0].removeprefix("full: ")
+    assert lines[1:] == [f"0 the last write failed: {said}", "done"], (done.stdout, done.stderr)
     assert check_ledger(str(tmp_path / "ledger.db")).faults == []
 
 
