@@ -91,6 +91,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _close_output()
         return 0
     except KeyboardInterrupt:
+        # Python remembers one that left a text of code (a dataclass being made, while a command
+        # is imported) as unhandled and would end by the signal; the next such text clears that.
+        exec("")  # noqa: S102
         complain("interrupted")
         return EXIT_INTERRUPTED
     except Exception as error:
