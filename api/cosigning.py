@@ -85,7 +85,7 @@ class Cosigning:
         self._retry_s = retry_s
         self._changed = threading.Condition()
         self._news = 0
-        self._stopping = False
+        self._running = self._stopping = False
         self._fault: IntegrityError | None = None
         self._waiting = len(clients)
         """Witnesses that have not been asked yet."""
@@ -108,6 +108,7 @@ class Cosigning:
         with self._changed:
             self._changed.wait_for(lambda: self._fault or not self._waiting, wait_s)
             fault = self._fault
+            self._running = fault is None
         if fault is not None:
             self.stop()
             raise ConfigurationError(str(fault)) from fault
@@ -178,7 +179,7 @@ class Cosigning:
     def _stop_for(self, error: IntegrityError) -> None:
         with self._changed:
             self._fault = error
-            stopping = self._stopping
+            tells = self._running and not self._stopping  # else ``start`` raises it
             self._changed.notify_all()
-        if not stopping:
+        if tells:
             self._on_fatal(error)

@@ -430,8 +430,9 @@ class Node:
         Whoever put back an old backup must not go on from it: what was promised since is gone.
         """
         self._fatal = (
-            f"{witness} contradicts this ledger: {claim.rstrip('.?')}. Put back the newest state "
-            "of the ledger; if it is this one and the witness errs, start without that witness"
+            f"{witness} contradicts this ledger: {claim}{'' if claim.endswith('?') else '.'} Put "
+            "back the newest state of the ledger; if it is this one and the witness errs, start "
+            "without that witness"
         )
         return IntegrityError(self._fatal)
 
