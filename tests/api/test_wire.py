@@ -256,10 +256,12 @@ def test_an_answer_that_takes_long_is_waited_for_though_more_is_begun(node):
 
 def test_a_client_that_reads_nothing_is_cut_off(node):
     settings = ServiceSettings(upload_timeout_s=0.2, max_requests=1)
-    with ServerThread(node, settings=settings) as service:
+    more_than_any_buffer = bytes(32 * 2**20)
+    large = Altered(node, checkpoint=lambda: more_than_any_buffer)
+    with ServerThread(large, settings=settings) as service:  # type: ignore[arg-type]
         wire = Wire(service.url)
         with wire.open() as deaf:
-            deaf.sendall((b"GET /openapi.json HTTP/1.1\r\n" + _HOST + b"\r\n") * MAX_PIPELINED)
+            deaf.sendall((b"GET /log/checkpoint HTTP/1.1\r\n" + _HOST + b"\r\n") * 9)
             connections = service.server._listener.uvicorn.server_state.connections
             deadline = time.monotonic() + 10
             with httpx.Client(trust_env=False) as other:
