@@ -35,12 +35,12 @@ def test_every_command_has_help_whose_summary_is_not_cut(program: Program, comma
 @pytest.mark.parametrize("where", ["raise KeyboardInterrupt", "exec('raise KeyboardInterrupt')"])
 def test_interrupt_anywhere_ends_with_130_and_not_by_the_signal(tmp_path: Path, where: str) -> None:
     """Libraries run generated code while they are imported, and Python counts that apart."""
-    script = (
+    (tmp_path / "interrupted.py").write_text(
         "from api.cli import program\n"
         f"def interrupted(words):\n    {where}\n"
         "program._invoke = interrupted\nraise SystemExit(program.run([]))"
     )
-    command = [*COMMAND[:1], "-c", script]
+    command = [*COMMAND[:1], "-m", "interrupted"]
     done = subprocess.run(
         command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
     )
