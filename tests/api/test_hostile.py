@@ -21,11 +21,11 @@ _BODY = b"3\r\nabc\r\n"
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerThread]:
-    """A service over a ledger before its genesis."""
+    """A service over a ledger before its genesis; it waits so long that no timeout helps it."""
     from tests.api.conftest import open_node
 
     node = open_node(tmp_path_factory.mktemp("hostile"))
-    with ServerThread(node, settings=ServiceSettings(upload_timeout_s=2.0)) as running:
+    with ServerThread(node, settings=ServiceSettings(upload_timeout_s=600)) as running:
         yield running
         text = httpx.get(running.url + "/metrics", trust_env=False).text
         assert "faults_total{error=" not in text
