@@ -773,6 +773,18 @@ def test_what_no_migration_made_is_found(copy: Path, statement: str, name: str |
     assert name is None or name in report.faults[0].problem
 
 
+@pytest.mark.parametrize("name", ["sqlite_x", "SQLITE_autoindex_entries_9", "sqlite_stat1"])
+def test_trigger_with_a_name_of_sqlites_own_is_found(copy: Path, name: str) -> None:
+    text = f"CREATE TRIGGER {name} AFTER INSERT ON entries BEGIN DELETE FROM cases; END"
+    with closing(sqlite3.connect(copy)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        row = ("trigger", name, "entries", 0, text)
+        connection.execute("INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)", row)
+        connection.commit()
+    report = check_ledger(str(copy))
+    assert f"no migration makes its trigger {name}" in report.faults[0].problem
+
+
 def test_several_schema_versions_are_refused_in_one_line(copy: Path) -> None:
     run(copy, "INSERT INTO alembic_version VALUES ('0000')")
     with pytest.raises(ConfigurationError, match="several schemas"):
