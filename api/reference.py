@@ -36,7 +36,10 @@ def _cell(text: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the page to the file named, or to standard output."""
+    """Write the page to the file named, or to standard output; a word with a hyphen names no file."""
+    if len(arguments) > 1 or any(word.startswith("-") for word in arguments):
+        sys.stderr.write("give the file to write, or nothing\n")
+        return 2
     page = reasons_markdown()
     if arguments:
         Path(arguments[0]).write_text(page, encoding="utf-8")

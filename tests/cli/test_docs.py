@@ -10,6 +10,7 @@ import typer
 
 from api.cli.program import app
 from api.cli.reference import main, markdown
+from api.reference import main as write_reasons
 from tests.cli.harness import ROOT, Program
 
 PAGES = ("README.md", "docs/tutorial.md", "docs/cli.md", "docs/http.md", "docs/ledger.md")
@@ -59,6 +60,16 @@ def test_reference_page_is_what_the_program_says(tmp_path: Path) -> None:
     assert text("docs/cli.md") == markdown(), "docs/cli.md is out of date; run `make docs`"
     assert main([str(tmp_path / "page.md")]) == 0
     assert (tmp_path / "page.md").read_text(encoding="utf-8") == markdown()
+
+
+@pytest.mark.parametrize("write", [main, write_reasons])
+@pytest.mark.parametrize("words", [["--help"], ["one.md", "two.md"]])
+def test_reference_program_takes_an_option_for_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Any, words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert write(words) == 2
+    assert not list(tmp_path.iterdir())
 
 
 def test_reference_page_has_every_help_as_it_is_printed(
