@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Generator, Sequence
 from types import FrameType
@@ -10,7 +11,7 @@ from typing import Any
 
 import uvicorn
 
-from api.wire import PATIENCE_S, protocol
+from api.wire import MAX_CONNECTIONS, PATIENCE_S, protocol
 from ledger.errors import ConfigurationError
 
 KEEP_ALIVE_S = 75
@@ -19,6 +20,9 @@ GRACE_S = 30
 """Longest time that requests under way get to finish when the service stops."""
 BACKLOG = 2_048
 MAX_PORT = 65_535
+OWN_FILES = 128
+"""Open files for all but connections: database, workers, log. Far fewer are in use."""
+MAX_FILES = 2**20
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -36,6 +40,16 @@ def bind(host: str, port: int) -> socket.socket:
         ) from error
 
 
+def spare_files() -> int:
+    """How many connections the process's limit of open files leaves room for."""
+    if sys.platform == "win32":
+        return MAX_FILES
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_FILES if limit == resource.RLIM_INFINITY else max(1, limit - OWN_FILES)
+
+
 class Listener:
     """One ASGI application on one socket.
 
@@ -51,15 +65,18 @@ class Listener:
         port: int = 0,
         lifespan: bool = False,
         patience_s: float = PATIENCE_S,
+        max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         """``patience_s``: how long a client may take to send a request's head, or to read.
+
+        Beyond ``max_connections``, or what the process may open, an idle one is closed.
 
         Raises ConfigurationError where the address cannot be had.
         """
         self._socket = bind(host, port)
         config = uvicorn.Config(
             app,
-            http=protocol(patience_s),
+            http=protocol(patience_s, min(max_connections, spare_files())),
             log_config=None,
             access_log=False,
             server_header=False,

@@ -52,7 +52,12 @@ class Server:
         limits = settings or ServiceSettings()
         self.app = create_app(node, settings=limits, on_fatal=self._stop_for)
         self._listener = Listener(
-            self.app, host=host, port=port, lifespan=True, patience_s=limits.upload_timeout_s
+            self.app,
+            host=host,
+            port=port,
+            lifespan=True,
+            patience_s=limits.upload_timeout_s,
+            max_connections=limits.max_connections,
         )
         self._checkpoint_s = checkpoint_s
         self._cosigning = Cosigning(node, witnesses, self._stop_for)

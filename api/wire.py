@@ -6,7 +6,7 @@ these end in time, with a problem document where an answer can still be given.
 """
 
 import asyncio
-from typing import Any
+from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
@@ -24,6 +24,7 @@ MAX_PIPELINED = 100
 number, and each costs far more memory than its bytes."""
 CHUNK_FRAME_BYTES = 16
 """What a chunk may have around its bytes without further account: its length and two line ends."""
+MAX_CONNECTIONS = 4_096
 PATIENCE_S = 30.0
 LINGER_S = 2.0
 """How long a refused connection is still read from: closed at once, it would be reset, and the
@@ -35,6 +36,9 @@ class HttpProtocol(HttpToolsProtocol):
     may leave an answer unread; set by ``protocol``."""
 
     patience_s = PATIENCE_S
+    max_connections = MAX_CONNECTIONS
+    idle: ClassVar[dict["HttpProtocol", None]] = {}
+    """Connections of this service that wait for a request's head, the longest first."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -53,7 +57,8 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request, and not for ever."""
         super().connection_made(transport)
-        self._expect_head()
+        if len(self.connections) <= self.max_connections or self._make_room():
+            self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the timers and what waits; nobody is left to answer."""
@@ -119,6 +124,8 @@ class HttpProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Where the answer did not wait for the body, wait for the rest of that to discard it."""
         super().on_response_complete()
+        if self._in_head and self._deadline is None and not self.pipeline:
+            self.idle[self] = None  # uvicorn's own timer ends it
         if not self._in_head and self.cycle.response_complete and not self.transport.is_closing():
             self._expect_head()
 
@@ -197,11 +204,28 @@ class HttpProtocol(HttpToolsProtocol):
 
     # -- waiting ----------------------------------------------------------------------------
 
+    def _make_room(self) -> bool:
+        """Close the connection that has asked nothing for the longest time, or this one.
+
+        Each is an open file, and a process without files cannot write its database either.
+        """
+        for other in self.idle:
+            cycle = other._newest()
+            if cycle is None or cycle.response_complete:
+                other._stop_waiting()
+                other.transport.close()
+                return True
+        self.transport.write(_bytes(Refused(Reason.BUSY, "too many connections are open")))
+        self.transport.close()
+        return False
+
     def _expect_head(self) -> None:
         self._stop_waiting()
+        self.idle[self] = None
         self._deadline = self.loop.call_later(self.patience_s, self._waited)
 
     def _stop_waiting(self) -> None:
+        self.idle.pop(self, None)
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
@@ -225,9 +249,10 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
 
-def protocol(patience_s: float) -> type[HttpProtocol]:
-    """The class that uvicorn makes one of for each connection."""
-    return type("HttpProtocol", (HttpProtocol,), {"patience_s": patience_s})
+def protocol(patience_s: float, max_connections: int = MAX_CONNECTIONS) -> type[HttpProtocol]:
+    """The class that uvicorn makes one of for each connection of one service."""
+    members = {"patience_s": patience_s, "max_connections": max_connections, "idle": {}}
+    return type("HttpProtocol", (HttpProtocol,), members)
 
 
 def _head_too_large() -> Refused:

@@ -254,6 +254,30 @@ def test_an_answer_that_takes_long_is_waited_for_though_more_is_begun(node):
         altered.status = node.status
 
 
+def test_idle_connections_make_room_for_new_ones(node):
+    with serve(node, max_connections=4) as wire, contextlib.ExitStack() as idle:
+        silent = [idle.enter_context(wire.open()) for _ in range(2)]
+        begun = idle.enter_context(wire.open(b"GET /hea"))
+        kept = idle.enter_context(wire.open(_GET + b"\r\n"))
+        assert kept.recv(65_536).startswith(b"HTTP/1.1 200 ")
+        assert wire.get("/v1/ledger").status_code == 200
+        assert rest(silent[0]) == b""
+        more = [idle.enter_context(wire.open(_GET + b"\r\n")) for _ in range(4)]
+        for connection in more:
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
+        assert rest(silent[1]) == rest(begun) == rest(kept) == b""
+
+
+def test_a_connection_that_is_at_work_is_not_closed_for_a_new_one(node):
+    expecting = _POST + b"Expect: 100-continue\r\nContent-Length: 1\r\n\r\n"
+    with serve(node, max_connections=1) as wire, wire.open(expecting) as busy:
+        assert busy.recv(65_536).startswith(b"HTTP/1.1 100 ")
+        with wire.open() as turned_away:
+            problem(rest(turned_away), 503, Reason.BUSY)
+        busy.sendall(b"x")
+        assert b'"reason":"cose-malformed"' in busy.recv(65_536)
+
+
 def test_a_client_that_reads_nothing_is_cut_off(node):
     settings = ServiceSettings(upload_timeout_s=0.2, max_requests=1)
     more_than_any_buffer = bytes(32 * 2**20)
