@@ -111,7 +111,7 @@ def test_missing_keys_of_a_ledger_are_one_line(
         (["--clock", "simulated", "--start", "1950-01-01"], "lies before 1970"),
         (["--clock", "sundial"], "Invalid value for '--clock'"),
         (["--port", "70000"], "Invalid value for '--port'"),
-        (["--database", "nowhere/x.db"], "nowhere/x.db.lock: No such file"),
+        (["--database", "nowhere/x.db"], "nowhere does not exist; make it first: mkdir -p"),
         (["--database", "postgresql://127.0.0.1:1/x", "--keys", "k"], "PostgreSQL does not answer"),
         (["--database", "postgresql://127.0.0.1:1/x"], "PostgreSQL does not answer"),
     ],
