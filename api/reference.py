@@ -36,7 +36,7 @@ def _cell(text: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the page to the file named, or to standard output; a word with a hyphen names no file."""
+    """Write the page to the file named, or to standard output; an option names no file."""
     if len(arguments) > 1 or any(word.startswith("-") for word in arguments):
         sys.stderr.write("give the file to write, or nothing\n")
         return 2
