@@ -92,6 +92,14 @@ def test_wrong_clock_for_a_ledger_is_one_line(program: Program, story: Story) ->
     assert "start it with --clock simulated" in program(*words).complaint
 
 
+def test_another_authoritys_ledger_is_one_line(program: Program, story: Story) -> None:
+    keys = str(story.database.parent / "keys")
+    words = ("serve", "--port", "0", "--database", str(story.database), "--keys", keys)
+    said = program(*words, "--clock", "simulated", "--authority", "ab" * 16).complaint
+    assert said.startswith("the genesis is by the authority ")
+    assert said.endswith(f", but --authority names {'ab' * 16}")
+
+
 def test_missing_keys_of_a_ledger_are_one_line(
     program: Program, story: Story, tmp_path: Path
 ) -> None:
