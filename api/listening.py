@@ -69,7 +69,7 @@ class Listener:
     ) -> None:
         """``patience_s``: how long a client may take to send a request's head, or to read.
 
-        Beyond ``max_connections``, or what the process may open, an idle one is closed.
+        Beyond ``max_connections``, or what the process may open, one that waits is closed.
 
         Raises ConfigurationError where the address cannot be had.
         """

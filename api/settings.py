@@ -31,7 +31,7 @@ class ServiceSettings(BaseSettings):
     """Requests answered at the same time; further ones get 503 ``busy``."""
     max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 4_096
     """Connections open at the same time, less where the process may not open as many files; for
-    a further one the connection that has been idle longest is closed."""
+    a further one the connection that has waited longest for its client is closed."""
     max_buffered_bytes: Annotated[int, Field(ge=MAX_BATCH_BYTES)] = 64 * 1024 * 1024
     """Bytes of request bodies held at the same time; further ones get 503 ``busy``."""
     upload_timeout_s: Seconds = 30.0

@@ -38,7 +38,7 @@ class HttpProtocol(HttpToolsProtocol):
     patience_s = PATIENCE_S
     max_connections = MAX_CONNECTIONS
     idle: ClassVar[dict["HttpProtocol", None]] = {}
-    """Connections of this service that wait for a request's head, the longest first."""
+    """Connections of this service that wait for their client, the longest first."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -103,6 +103,7 @@ class HttpProtocol(HttpToolsProtocol):
             # The last one that waits ends the connection, and the client asks again.
             raise Refused(Reason.BUSY, "too many requests at once on one connection")
         super().on_headers_complete()
+        self.idle[self] = None  # until the body is here, whose time the route bounds
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field of the head. Those of a trailer are dropped: no route knows one, and merged with
@@ -205,19 +206,29 @@ class HttpProtocol(HttpToolsProtocol):
     # -- waiting ----------------------------------------------------------------------------
 
     def _make_room(self) -> bool:
-        """Close the connection that has asked nothing for the longest time, or this one.
+        """Close the connection that has waited for its client the longest, or this one.
 
         Each is an open file, and a process without files cannot write its database either.
         """
         for other in self.idle:
-            cycle = other._newest()
-            if cycle is None or cycle.response_complete:
-                other._stop_waiting()
-                other.transport.close()
+            if other._leave():
                 return True
         self.transport.write(_bytes(Refused(Reason.BUSY, "too many connections are open")))
         self.transport.close()
         return False
+
+    def _leave(self) -> bool:
+        """Close this connection, unless an answer is under way."""
+        cycle = self._newest()
+        if cycle is not None and not cycle.response_complete:
+            if self.pipeline or not cycle.more_body or cycle.response_started:
+                return False
+            detail = "the body was slow to arrive, and others needed the connection"
+            self.transport.write(_bytes(Refused(Reason.UPLOAD_TIMEOUT, detail)))
+            self._nobody_reads()
+        self._stop_waiting()
+        self.transport.close()
+        return True
 
     def _expect_head(self) -> None:
         self._stop_waiting()

@@ -268,14 +268,32 @@ def test_idle_connections_make_room_for_new_ones(node):
         assert rest(silent[1]) == rest(begun) == rest(kept) == b""
 
 
-def test_a_connection_that_is_at_work_is_not_closed_for_a_new_one(node):
+def test_a_stalled_upload_makes_room_for_a_new_connection(node):
     expecting = _POST + b"Expect: 100-continue\r\nContent-Length: 1\r\n\r\n"
-    with serve(node, max_connections=1) as wire, wire.open(expecting) as busy:
-        assert busy.recv(65_536).startswith(b"HTTP/1.1 100 ")
-        with wire.open() as turned_away:
-            problem(rest(turned_away), 503, Reason.BUSY)
-        busy.sendall(b"x")
-        assert b'"reason":"cose-malformed"' in busy.recv(65_536)
+    with serve(node, max_connections=1) as wire, wire.open(expecting) as stalled:
+        assert stalled.recv(65_536).startswith(b"HTTP/1.1 100 ")
+        assert wire.get("/v1/ledger").status_code == 200
+        problem(rest(stalled), 408, Reason.UPLOAD_TIMEOUT)
+
+
+def test_a_connection_that_is_answered_is_not_closed_for_a_new_one(node):
+    entered, release = threading.Event(), threading.Event()
+
+    def status():
+        entered.set()
+        assert release.wait(10)
+        return node.status()
+
+    altered = Altered(node, status=node.status)
+    with serve(altered, max_connections=1) as wire:
+        altered.status = status
+        with wire.open(b"GET /v1/ledger HTTP/1.1\r\n" + _HOST + b"\r\nGET /heal") as busy:
+            assert entered.wait(10)
+            with wire.open() as turned_away:
+                problem(rest(turned_away), 503, Reason.BUSY)
+            release.set()
+            assert busy.recv(65_536).startswith(b"HTTP/1.1 200 ")
+        altered.status = node.status
 
 
 def test_a_client_that_reads_nothing_is_cut_off(node):
