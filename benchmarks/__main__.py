@@ -4,7 +4,7 @@ import argparse
 import importlib
 import sys
 
-PROGRAMS = ("ingest", "history", "demo")
+PROGRAMS = ("ingest", "history", "demo", "headsmap")
 
 
 def main() -> int:

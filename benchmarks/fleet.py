@@ -27,14 +27,22 @@ def open_node(folder: Path, *, real_clock: bool, workers: int = 0) -> Node:
     )
 
 
-def found(folder: Path, chips: int, *, real_clock: bool) -> tuple[World, list[Chip]]:
+def found(
+    folder: Path, chips: int, *, real_clock: bool, bucket_bits: int = 8
+) -> tuple[World, list[Chip]]:
     """Make a ledger with ``chips`` installed chips and close it again."""
     node = open_node(folder, real_clock=real_clock)
     now_ms = time.time_ns() // 1_000_000 if real_clock else START_MS
     world = World(now_ms=now_ms)
     status = node.status()
     clock = "real" if real_clock else "simulated"
-    genesis = world.genesis(status.ledger_key, status.verifier_key, clock=clock, epoch_s=86_400)
+    genesis = world.genesis(
+        status.ledger_key,
+        status.verifier_key,
+        clock=clock,
+        epoch_s=86_400,
+        bucket_bits=bucket_bits,
+    )
     submit(node, [genesis, *world.parties(), world.policy(), world.licence()])
     fleet = [world.chip(number) for number in range(chips)]
     for at in range(0, chips, 200):

@@ -23,7 +23,7 @@ from ledger.protocol import statements as st
 from ledger.protocol.keys import SigningKey
 from ledger.protocol.statements import Kind
 from ledger.service.sequence import Sequencer
-from ledger.store.log_rows import Head, entry_table, read_head, update_head
+from ledger.store.log_rows import Head, advance_published, entry_table, read_head
 from ledger.store.map_rows import apply_changes
 from ledger.store.tables import CheckpointRow
 from ledger.values import MILLIS_PER_SECOND, sha256
@@ -80,7 +80,7 @@ def publish(
         published_ms = batch.received_ms  # not now_ms: the clock may have gone back
         row = {"size": size, "root": root, "note": note, "published_ms": published_ms}
         connection.execute(insert(checkpoint_table), [row])
-        update_head(connection, published_size=size, published_frontier=frontier.encode())
+        advance_published(connection, head, frontier)
     return note
 
 
@@ -113,7 +113,11 @@ def rehash(connection: Connection, start: Rehashed, size: int) -> Rehashed:
             .limit(READ_AHEAD)
         )
         hashes = []
-        for expected, (index, leaf, body) in enumerate(connection.execute(query), frontier.size):
+        # The driver's own tuples: SQLAlchemy's rows would take as long again as the hashing.
+        result: Any = connection.execute(query)
+        rows: list[tuple[int, bytes, bytes | None]] = result.cursor.fetchall()
+        result.close()
+        for expected, (index, leaf, body) in enumerate(rows, frontier.size):
             if index != expected:
                 raise IntegrityError(f"entry {expected} is missing")
             # The statement digest is the last member of a leaf.

@@ -107,6 +107,22 @@ def update_head(connection: Connection, **values: Any) -> None:
     connection.execute(update(head_table).where(head_table.c.id == 1).values(**values))
 
 
+def advance_published(connection: Connection, before: Head, after: CompactRange) -> None:
+    """Put ``after`` in the place of what ``before`` says was published last, if it is still so.
+
+    The head's lock has kept other publishers waiting; that it did is looked at once more, since
+    two checkpoints of one size could never be taken back.
+    """
+    ours = (
+        head_table.c.id == 1,
+        head_table.c.published_size == before.published_size,
+        head_table.c.published_frontier == before.published_frontier.encode(),
+    )
+    values = {"published_size": after.size, "published_frontier": after.encode()}
+    if connection.execute(update(head_table).where(*ours).values(**values)).rowcount != 1:
+        raise IntegrityError("another publisher was at work under this one's lock")
+
+
 def chunks(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
     """``values`` in pieces that fit one IN list."""
     return (values[at : at + CHUNK] for at in range(0, len(values), CHUNK))

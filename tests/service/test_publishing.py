@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,19 @@ from sqlalchemy import text
 from ledger.errors import IntegrityError, Reason
 from ledger.log.checkpoint import Checkpoint, open_checkpoint
 from ledger.log.headsmap import Row, verify_subject
+from ledger.log.merkle import CompactRange
 from ledger.log.note import NoteVerifier
 from ledger.log.vkey import Vkey
 from ledger.protocol import statements as st
 from ledger.protocol.statements import Kind
 from ledger.registry.records import chip_subject
 from ledger.service.check import check_ledger
+from ledger.service.node import Node
 from ledger.store.engine import reading, writing
-from ledger.store.log_rows import entry_table, read_head, subject_table
+from ledger.store.log_rows import advance_published, entry_table, read_head, subject_table
 from ledger.store.map_rows import subject_proof
 from ledger.values import subject_key
-from tests.service.harness import HOUR_MS, Stage, founded, open_node
+from tests.service.harness import HOUR_MS, Stage, found, founded, open_node
 from tests.world import signer
 
 
@@ -122,6 +125,29 @@ def test_nothing_is_signed_over_a_map_that_is_not_the_committed_one(
     assert stage.node.checkpoint() == before
     with reading(stage.node._engine) as connection:
         assert read_head(connection).size == size
+
+
+def test_two_publishers_make_one_checkpoint(two_nodes: tuple[Node, Node]) -> None:
+    """Whoever comes second finds nothing to do, or builds on what the first has published."""
+    stage = found(two_nodes[0], chips=1)
+    for _ in range(3):
+        stage.take(stage.token(stage.chips[0]))
+        with ThreadPoolExecutor(2) as pool:
+            notes = list(pool.map(lambda node: node.publish(), two_nodes))
+        assert sorted(note is None for note in notes) == [False, True]
+        assert two_nodes[0].checkpoint() == two_nodes[1].checkpoint() == (notes[0] or notes[1])
+        with reading(two_nodes[0]._engine) as connection:
+            head = read_head(connection)
+        assert head.size == head.published_size
+
+
+def test_published_row_that_moved_under_its_lock_is_not_overwritten(stage: Stage) -> None:
+    with writing(stage.node._engine) as connection:
+        before = read_head(connection, lock=True)
+        advance_published(connection, before, before.frontier)
+        with pytest.raises(IntegrityError, match="another publisher"):
+            advance_published(connection, before, CompactRange())
+        assert read_head(connection).published_size == before.size
 
 
 def test_failed_publishing_keeps_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
