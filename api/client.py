@@ -249,6 +249,12 @@ class Client:
         filters["after"] = _cursor(after)
         return self._pages("/v1/decisions", filters, page)
 
+    def bundle(self, ueid: bytes | str, *, redacted: bool = False) -> bytes:
+        """A chip's passport bundle, to be checked offline (``ledger.bundle.verify``)."""
+        params = {"redacted": "true"} if redacted else None
+        path = f"/v1/devices/{_hex(ueid)}/bundle"
+        return errors.successful(self._send("GET", path, params=params)).content
+
     # -- the log ----------------------------------------------------------------------------
 
     def checkpoint(self) -> bytes:

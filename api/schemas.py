@@ -491,6 +491,12 @@ class HistoryQuery(Schema):
     limit: Limit = 100
 
 
+class BundleQuery(Schema):
+    """``redacted``: leave every statement out whose digest alone still proves."""
+
+    redacted: bool = False
+
+
 class DecisionQuery(Schema):
     """Which decisions, and which page of them; ``after`` is an index."""
 

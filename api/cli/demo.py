@@ -36,8 +36,8 @@ def demo(
 
     Starts a ledger with its verifier on this machine, runs the scenario "demo" against it, and
     says what happened: which diversions were caught and how long it took, which were missed,
-    and who was held without cause. Leaves DIR/ledger.db and DIR/report.json; an earlier demo in
-    DIR is replaced. The same seed makes the same ledger, byte for byte.
+    and who was held without cause. Leaves DIR/ledger.db, DIR/report.json and DIR/trust.policy; an
+    earlier demo in DIR is replaced. The same seed makes the same ledger, byte for byte.
     """
     from api.cli import output, summary
     from api.cli.folder import DemoFolder
@@ -76,12 +76,22 @@ def _run(
 
         try:
             with Client(running.url) as client:
-                return run_scenario(scenario, client, devices=devices, days=days, seed=seed)
+                done = run_scenario(scenario, client, devices=devices, days=days, seed=seed)
+                folder.trust.write_bytes(_trust(client.ledger()["vkey"]))
+                return done
         except ClientError as error:
             said = running.failure()
             if said is None:
                 raise
             raise ConfigurationError(f"the service failed: {said}") from error
+
+
+def _trust(vkey: str) -> bytes:
+    """A policy that trusts the demo's own ledger, and asks for no witness."""
+    from ledger.log.trust import TrustedLog, TrustPolicy
+    from ledger.log.vkey import Vkey
+
+    return TrustPolicy((TrustedLog(Vkey.parse(vkey)),), (), (), None).encode()
 
 
 def _key_seed(seed: int, name: str) -> bytes:

@@ -11,6 +11,7 @@ from ledger.errors import ConfigurationError
 MARK = ".chip-passport-demo"
 """File that says that a folder's contents are a demo's and may be replaced."""
 DATABASE, REPORT, LOG, KEYS = "ledger.db", "report.json", "service.log", "ledger.db.keys"
+TRUST = "trust.policy"
 _BESIDE_DATABASE = ("", "-wal", "-shm", "-journal")
 _MARK_TEXT = "Made by chip-passport demo, which replaces what lies in here.\n"
 
@@ -24,6 +25,7 @@ class DemoFolder:
         self.report = path / REPORT
         self.log = path / LOG
         self.keys = path / KEYS
+        self.trust = path / TRUST
 
     def prepare(self) -> bool:
         """Make it, or empty it of an earlier demo; True where there was one.
@@ -56,6 +58,7 @@ class DemoFolder:
                 (self.path / f"{DATABASE}{ending}").unlink(missing_ok=True)
             self.report.unlink(missing_ok=True)
             self.log.unlink(missing_ok=True)
+            self.trust.unlink(missing_ok=True)
             if self.keys.is_dir():
                 shutil.rmtree(self.keys)
         finally:

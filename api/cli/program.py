@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli import check, demo, fleet, queries, serve, witness
+from api.cli import bundles, check, demo, fleet, queries, serve, witness
 from api.cli.errors import EXIT_ERROR, EXIT_INTERRUPTED, complain, explain
 
 PROGRAM = "chip-passport"
@@ -29,6 +29,8 @@ app.command()(queries.devices)
 app.command()(queries.history)
 app.command()(queries.decisions)
 app.command()(check.check)
+app.command()(bundles.bundle)
+app.command()(bundles.verify)
 app.command()(serve.serve)
 app.add_typer(fleet.app, name="fleet")
 app.add_typer(witness.app, name="witness")

@@ -49,6 +49,9 @@ class Source(Protocol):
     def decisions(self, ueid: str | None, action: str | None) -> Iterator[dict[str, Any]]:
         """Decisions, oldest first."""
 
+    def bundle(self, ueid: str, *, redacted: bool) -> bytes:
+        """A chip's passport bundle."""
+
 
 class DatabaseSource:
     """Reads the ledger's tables without a service."""
@@ -72,6 +75,9 @@ class DatabaseSource:
     def decisions(self, ueid: str | None, action: str | None) -> Iterator[dict[str, Any]]:
         raw = None if ueid is None else bytes.fromhex(ueid)
         return _items(lambda after: self._reader.decisions(raw, action, _number(after), PAGE))
+
+    def bundle(self, ueid: str, *, redacted: bool) -> bytes:
+        return self._reader.bundle(bytes.fromhex(ueid), redacted=redacted)
 
     def _devices(self, wanted: Filter, start: str | None, size: int) -> Iterator[dict[str, Any]]:
         from ledger.service.views import PassportFilter
@@ -112,6 +118,9 @@ class ServiceSource:
 
     def decisions(self, ueid: str | None, action: str | None) -> Iterator[dict[str, Any]]:
         return self._client.decisions(ueid=ueid, action=action)
+
+    def bundle(self, ueid: str, *, redacted: bool) -> bytes:
+        return self._client.bundle(ueid, redacted=redacted)
 
 
 @contextmanager

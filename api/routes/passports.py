@@ -13,6 +13,7 @@ from ledger.errors import Reason
 from ledger.service.views import PassportFilter
 from ledger.values import parse_ueid
 
+BUNDLE = "application/chip-passport.bundle+cbor"
 _PAGE = problem_responses(Reason.PARAMETER_INVALID, *ALWAYS)
 _ONE = problem_responses(
     Reason.CHIP_UNKNOWN, Reason.CLAIM_INVALID, Reason.PARAMETER_INVALID, *ALWAYS
@@ -47,6 +48,31 @@ def router(context: Context) -> APIRouter:
     def history(ueid: Ueid, query: Annotated[schemas.HistoryQuery, Query()]) -> Response:
         """The custody history of one chip, oldest entry first."""
         return answers.page(node.history(parse_ueid(ueid), query.after, query.limit))
+
+    @routes.get(
+        "/devices/{ueid}/bundle",
+        response_class=Response,
+        responses={
+            200: {
+                "content": {
+                    BUNDLE: {
+                        "schema": {"type": "string", "format": "binary"},
+                        "example": "a1666865616465…",
+                    }
+                }
+            },
+            **problem_responses(
+                Reason.LEDGER_EMPTY, Reason.CLAIM_INVALID, Reason.PARAMETER_INVALID, *ALWAYS
+            ),
+        },
+    )
+    def bundle(ueid: Ueid, query: Annotated[schemas.BundleQuery, Query()]) -> Response:
+        """The passport bundle of one chip, which anybody can check offline (docs/bundle.md).
+
+        For a UEID that the ledger has never seen it proves just that.
+        """
+        data = node.bundle(parse_ueid(ueid), redacted=query.redacted)
+        return Response(data, media_type=BUNDLE, headers=answers.NO_CACHE)
 
     @routes.get(
         "/decisions",

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select
 
 from ledger.bundle.build import Chain, Stored, Trees, build
 from ledger.bundle.format import Bundle
+from ledger.bundle.redact import everything, redact
 from ledger.errors import IntegrityError, Reason, Refused
 from ledger.log.checkpoint import Checkpoint
 from ledger.log.headsmap import map_nodes
@@ -47,6 +48,14 @@ def read_bundle(connection: Connection, ueid: bytes, *, since: Sequence[int] = (
     no UEID, PROOF_INVALID for sizes that do not lie below the checkpoint's.
     """
     return _Reader(connection, check_ueid(ueid)).read(since)
+
+
+def bundle_bytes(connection: Connection, ueid: bytes, *, redacted: bool = False) -> bytes:
+    """``read_bundle`` as bytes; ``redacted``: with every statement left out that may be."""
+    found = read_bundle(connection, ueid)
+    if redacted:
+        found = redact(found, everything).bundle
+    return found.encode()
 
 
 class _Reader:

@@ -23,6 +23,7 @@ from ledger.protocol.statements import Kind
 from ledger.registry.records import Owner
 from ledger.service import history as reads
 from ledger.service import passports as passport_reads
+from ledger.service.bundles import bundle_bytes
 from ledger.service.clock import SimulatedClock, Stopwatch, SystemClock
 from ledger.service.cosigned import (
     Published,
@@ -508,6 +509,11 @@ class Node:
         """One chip's custody history."""
         with reading(self._engine) as connection:
             return reads.history(connection, ueid, after, limit)
+
+    def bundle(self, ueid: bytes, *, redacted: bool = False) -> bytes:
+        """One chip's passport bundle under the newest checkpoint."""
+        with reading(self._engine) as connection:
+            return bundle_bytes(connection, ueid, redacted=redacted)
 
     def decisions(
         self, ueid: bytes | None, action: str | None, after: int | None, limit: int

@@ -50,6 +50,13 @@ class Reader:
         with reading(self._engine) as connection:
             return reads.history(connection, ueid, after, limit)
 
+    def bundle(self, ueid: bytes, *, redacted: bool = False) -> bytes:
+        """One chip's passport bundle under the newest checkpoint; see ``ledger.bundle``."""
+        from ledger.service.bundles import bundle_bytes  # other questions need none of it
+
+        with reading(self._engine) as connection:
+            return bundle_bytes(connection, ueid, redacted=redacted)
+
     def decisions(
         self, ueid: bytes | None, action: str | None, after: int | None, limit: int
     ) -> Page:

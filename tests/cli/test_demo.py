@@ -74,6 +74,7 @@ def test_demo_leaves_ledger_and_report_and_no_process(made: tuple[Path, Outcome]
         "ledger.db.lock",
         "report.json",
         "service.log",
+        "trust.policy",
     }
     report = json.loads((folder / "chip-passport-demo" / "report.json").read_text())
     assert report["scenario"]["name"] == "demo"

@@ -1,0 +1,165 @@
+"""``bundle`` and ``verify``: a chip's whole history in one file, and its check without a ledger."""
+
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from api.cli.errors import EXIT_UNSOUND, UsageError
+from api.cli.options import Database, Json, Url
+from ledger.errors import Refused
+
+if TYPE_CHECKING:
+    from ledger.bundle.findings import Report
+    from ledger.log.trust import TrustPolicy
+
+SECONDS_PER_HOUR = 3_600
+
+
+def bundle(
+    ueid: Annotated[
+        str,
+        typer.Argument(
+            metavar="UEID", help="The chip: its number in hex, or the first 8 digits or more."
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write it.")
+    ],
+    redacted: Annotated[
+        bool,
+        typer.Option(
+            "--redacted", help="Leave all statements out; their digests stay and still prove."
+        ),
+    ] = False,
+    database: Database = None,
+    url: Url = None,
+) -> None:
+    """Write a chip's whole history into one file.
+
+    With it anybody can check, without this ledger, that the history is genuine and that nothing
+    is missing from it: see "chip-passport verify". For a number that the ledger has never seen
+    the file proves just that.
+    """
+    from api.cli import output as screen
+    from api.cli.sources import full_ueid, open_source
+
+    with open_source(database, url) as source:
+        data = source.bundle(full_ueid(source, ueid), redacted=redacted)
+    part = output.with_name(f"{output.name}.part")
+    try:
+        part.write_bytes(data)
+        part.replace(output)
+    except OSError as error:
+        raise UsageError(f"cannot write {output}: {error.strerror}") from error
+    screen.notice(f"wrote {output}, {len(data):,} bytes; check it with: chip-passport verify")
+
+
+def verify(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A bundle.")],
+    trust: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="POLICY", help="The logs and witnesses that you trust (C2SP tlog-policy)."
+        ),
+    ] = None,
+    max_age: Annotated[
+        float | None,
+        typer.Option(metavar="HOURS", min=0, help="Refuse a bundle that is older than this."),
+    ] = None,
+    remembered: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--remembered",
+            metavar="NOTE",
+            help="An earlier checkpoint of the log, which this one has to extend.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check a bundle offline: no ledger, no service, no network.
+
+    Says who signed, which witnesses vouch, how old it is, up to which entry it is complete, and
+    the life of the chip in order. Without --trust all else is checked, but nobody vouches for
+    the keys.
+
+    Exit code 0: nothing is wrong and the trust policy is met; 1: something is wrong, or nobody
+    vouches; 2: the check could not be made.
+    """
+    from api.cli import output, show_bundle
+
+    report = _verify(file, _policy(trust), max_age, remembered or [])
+    if as_json:
+        output.print_json(_plain(report))
+    else:
+        show_bundle.tell(report)
+    if not report.accepted:
+        raise typer.Exit(EXIT_UNSOUND)
+
+
+def _verify(
+    file: Path, policy: "TrustPolicy | None", max_age: float | None, remembered: list[Path]
+) -> "Report":
+    from concurrent.futures import ThreadPoolExecutor
+
+    from ledger.appraisal.places import cached_places
+    from ledger.bundle.verify import verify as check
+    from ledger.geo.borders import Borders
+
+    data, notes = _read(file), [_read(note) for note in remembered]
+    try:
+        with ThreadPoolExecutor(os.cpu_count()) as executor:
+            return check(
+                data,
+                trust=policy,
+                now_ms=time.time_ns() // 1_000_000,
+                places=cached_places(Borders.load()),
+                max_age_s=None if max_age is None else round(max_age * SECONDS_PER_HOUR),
+                remembered=notes,
+                executor=executor,
+            )
+    except Refused as refusal:
+        raise UsageError(f"{file} is no bundle that can be read: {refusal}") from refusal
+
+
+def _policy(path: Path | None) -> "TrustPolicy | None":
+    from ledger.log.trust import TrustPolicy
+
+    if path is None:
+        return None
+    try:
+        return TrustPolicy.parse(_read(path))
+    except Refused as refusal:
+        raise UsageError(f"{path} is no trust policy: {refusal}") from refusal
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _plain(report: "Report") -> dict[str, Any]:
+    """The report for programs; the life by its words, since bodies hold bytes."""
+    values = {**asdict(report), "life": None, "vouchers": None}
+    values["ueid"], values["genesis"] = report.ueid.hex(), report.genesis.hex()
+    values["root"] = report.root.hex()
+    values["vouchers"] = [
+        {"witness": one.witness, "vkey": one.vkey.encode(), "timestamp_s": one.timestamp_s}
+        for one in report.vouchers
+    ]
+    values["life"] = [
+        {
+            "index": event.index,
+            "received_ms": event.received_ms,
+            "kind": event.kind,
+            "signer": event.signer,
+            "meaning": event.words,
+        }
+        for event in report.life
+    ]
+    return {"accepted": report.accepted, "sound": report.sound, **values}
