@@ -53,7 +53,7 @@ def build_report(result: RunResult, gateway: Gateway) -> dict[str, Any]:
         | {"lost": result.lost, "degraded": result.degraded},
         "statements": _counts(result.statements),
         "decisions": _decisions(everything),
-        "diversions": _diversions(scored, deeds),
+        "diversions": _diversions(scored, _open(deeds, result.end_ms)),
         "false_holds": _false_holds(result, deeds, wrong, len(excused)),
         "as_expected": all(item.as_expected for item in scored) and not wrong,
         "incidents": [row for kind in KINDS if (row := _kind_row(kind, scored)) is not None],
@@ -130,14 +130,20 @@ def _decisions(items: list[Mapping[str, Any]]) -> dict[str, Any]:
     return {"total": len(items), "by_action": dict(sorted(actions.items())), "by_rule": by_rule}
 
 
-def _diversions(scored: list[Scored], deeds: list[ChipDeed]) -> dict[str, Any]:
+def _open(deeds: list[ChipDeed], end_ms: int) -> int:
+    """Chips whose diversion began within the run, too late for an outcome to be due."""
+    begun = (deed for deed in deeds if deed.at_ms < end_ms and not deed.reached)
+    return sum(deed.group == "diversion" for deed in begun)
+
+
+def _diversions(scored: list[Scored], still_open: int) -> dict[str, Any]:
     ours = [item for item in scored if item.deed.group == "diversion"]
     caught = [item for item in ours if item.caught]
     return {
         "chips": len(ours),
         "caught": len(caught),
         "missed": len(ours) - len(caught),
-        "open": sum(deed.group == "diversion" and not deed.reached for deed in deeds),
+        "open": still_open,
         "missed_kinds": dict(
             sorted(Counter(item.deed.kind for item in ours if not item.caught).items())
         ),

@@ -93,7 +93,7 @@ def _verdict(screen: Any, report: Mapping[str, Any]) -> None:
     if report["diversions"]["chips"]:
         _tell_diversions(screen, report)
     if report["diversions"]["open"]:
-        words = f"{number(report['diversions']['open'])}, too late in the run to be judged"
+        words = f"{number(report['diversions']['open'])}, begun too late in the run to be judged"
         _fact(screen, "diversions open", words)
     holds = report["false_holds"]
     if holds["count"] or holds["honest_chip_days"]:

@@ -55,5 +55,5 @@ def test_diversions_that_no_outcome_is_due_of_are_told_by_themselves(
     report = without(small(), "diversions")
     report["diversions"]["open"] = 3
     said = told(report, capsys)
-    assert "diversions open    3, too late in the run to be judged" in said
+    assert "diversions open    3, begun too late in the run to be judged" in said
     assert "diversions caught" not in said

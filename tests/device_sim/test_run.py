@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from device_sim.report import build_report
+from device_sim.report import build_report, chip_deeds
 from device_sim.run import run
 from device_sim.scenario import KINDS, load_packaged, scenario_names
 from device_sim.tally import Progress, RunResult
@@ -113,12 +113,15 @@ def test_second_run_is_scored_on_its_own_chips_alone() -> None:
     assert any("chips of earlier runs count too" in note for note in second.notes)
 
 
-def test_diversion_whose_outcome_lies_behind_the_end_is_open() -> None:
-    peer, whole = LedgerPeer(), LedgerPeer()
-    short = build_report(run(load_packaged("small"), peer, limit_days=4), peer)["diversions"]
-    long = build_report(run(load_packaged("small"), whole), whole)["diversions"]
-    assert (long["open"], short["open"] > 0) == (0, True)
-    assert short["chips"] + short["open"] <= long["chips"]
+@pytest.mark.parametrize(("days", "found"), [(3, False), (4, True), (8, False)])
+def test_diversion_begun_too_late_for_an_outcome_is_open(days: float, found: bool) -> None:
+    """The scenario's diversions begin on day 3, and what is not begun is not open."""
+    peer = LedgerPeer()
+    result = run(load_packaged("small"), peer, limit_days=days)
+    told = build_report(result, peer)["diversions"]
+    deeds = [deed for deed in chip_deeds(result) if deed.at_ms < result.end_ms]
+    assert told["chips"] + told["open"] == sum(deed.group == "diversion" for deed in deeds)
+    assert (told["open"] > 0) is found
 
 
 def test_hold_by_a_licence_of_an_earlier_run_is_no_false_hold() -> None:
