@@ -98,6 +98,11 @@ class Appraiser:
         """
         return self._silences(now_ms)
 
+    @property
+    def next_ms(self) -> int:
+        """Ledger time before which silence changes nothing; far ahead where none is watched."""
+        return self._timers[0][0] if self._timers else _NEVER_MS
+
     # -- entries ----------------------------------------------------------------------------
 
     def _on_heartbeat(self, entry: LoggedEntry) -> list[st.Decision]:
@@ -400,6 +405,7 @@ def _allows(chip: Chip, action: Action) -> bool:
 
 
 _ACCEPTED = Verdict(())
+_NEVER_MS = 1 << 63
 _CUSTODY = (Kind.SHIP, Kind.RECEIVE, Kind.INSTALL, Kind.RETIRE)
 _NO_POLICY = Policy.model_validate(
     {"iat": 0, "version": 1, "title": "no policy on the ledger: nothing is decided"}

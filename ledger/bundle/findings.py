@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from ledger.log.quorum import Voucher
 from ledger.passport.words import describe
@@ -47,8 +47,7 @@ class Finding:
         return f"{self.fault.value}: {place}{self.detail}"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One entry of the chip's life. ``body`` is None where the statement is withheld.
 
     ``conflict`` and ``detail`` say what a recorded conflict contradicts, where that is known.

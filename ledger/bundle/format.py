@@ -169,10 +169,10 @@ class Bundle:
 
 
 def decode_piece(piece: bytes) -> list[Any]:
-    """Entries of a piece as plain values; :func:`entry` checks each one's form."""
+    """Entries of a piece as plain values. Their form is not checked yet: ``entry`` does that."""
     if len(piece) > MAX_PIECE_BYTES:
         raise Refused(Reason.TOO_LARGE, f"a piece has at most {MAX_PIECE_BYTES} bytes")
-    rows = cbor.decode(piece, max_size=MAX_PIECE_BYTES, max_depth=5)
+    rows = cbor.decode_unchecked(piece, max_size=MAX_PIECE_BYTES, max_depth=5)
     if type(rows) is not list or not 1 <= len(rows) <= MAX_PIECE_ENTRIES:
         raise _malformed(f"a piece is an array of 1 to {MAX_PIECE_ENTRIES} entries", "entries")
     return rows

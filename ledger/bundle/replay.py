@@ -6,18 +6,19 @@ another chip of the same statement) is not judged; ``limits`` says where that wa
 """
 
 from collections import deque
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 from ledger.appraisal.appraiser import Appraiser, LoggedEntry
 from ledger.appraisal.places import Places
 from ledger.bundle.findings import Fault, Findings
+from ledger.bundle.steady import Steady
+from ledger.bundle.twins import Opened, Report
 from ledger.errors import Reason, Refused
 from ledger.protocol import statements as st
 from ledger.protocol.keys import PublicKey
 from ledger.protocol.statements import Action, Kind, Message
 from ledger.registry.apply import apply
-from ledger.registry.judge import contradiction
+from ledger.registry.judge import MAX_STATEMENT_SKEW_MS, check_freshness, contradiction
 from ledger.registry.records import (
     Registry,
     Subject,
@@ -26,7 +27,7 @@ from ledger.registry.records import (
     state_after,
     subject_idents,
 )
-from ledger.values import SubjectKind
+from ledger.values import MILLIS_PER_SECOND, SubjectKind
 
 CUSTODY = (Kind.SHIP, Kind.RECEIVE, Kind.INSTALL, Kind.RETIRE)
 _RECORDS = (Kind.GENESIS, Kind.PARTY, Kind.LICENCE, Kind.POLICY, Kind.EPOCH, Kind.BIRTH)
@@ -44,8 +45,7 @@ _NOT_SHOWN = frozenset(
 _NO_VERDICT = Verdict(())
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(NamedTuple):
     """One entry as the replay takes it. ``message`` is None where it is withheld."""
 
     index: int
@@ -66,8 +66,10 @@ class Replay:
         self.decisions = 0
         self.registry = Registry()
         self.appraiser = Appraiser(self.registry, places or _nowhere)
+        self.steady = Steady(self.appraiser)
         self.findings = findings
         self.limits: list[str] = []
+        self._ledger = b""
         self._due: deque[tuple[int, st.Decision]] = deque()
 
     # -- keys --------------------------------------------------------------------------------
@@ -105,6 +107,8 @@ class Replay:
         Returns the verdict, and the subjects that the entry has to be filed under where that
         follows from it.
         """
+        if entry.message is None or entry.message.kind is not Kind.EPOCH:
+            self.steady.settle()
         if entry.message is None:
             self.judging = False
             return _NO_VERDICT, None
@@ -165,14 +169,57 @@ class Replay:
 
     def _feed(self, entry: Taken, message: Message, verdict: Verdict) -> None:
         conflict = verdict.conflict is not None
-        if not (self.judging and self.appraising):
+        if not (self.judging and self.appraising) or message.kind is Kind.EPOCH:
+            # An epoch moves the time on, as the next entry of the chip will.
             apply(self.registry, message, verdict, entry.received_ms)
             return
         logged = LoggedEntry(entry.index, entry.leaf_hash, entry.received_ms, message, conflict)
         if message.kind is Kind.DECISION and not conflict:
-            self._advance(entry)
+            self._advance(entry.index, entry.received_ms)
             self._compare(logged)
         self._due += [(entry.index, draft) for draft in self.appraiser.feed(logged)]
+        if message.kind is Kind.HEARTBEAT and not conflict:
+            self.steady.begin(message, entry.leaf_hash, entry.received_ms)
+
+    # -- entries like those before -------------------------------------------------------------
+
+    def take_steady(self, report: Report, leaf_hash: bytes, index: int, received_ms: int) -> bool:
+        """Take a heartbeat that says what the one before said; False: ``take`` has to.
+
+        Raises Refused where it is not fresh.
+        """
+        if not (self.judging and self.appraising):
+            return False
+        check_freshness(self.registry, report.body, received_ms)
+        if received_ms >= self.appraiser.next_ms:
+            self.steady.catch_up()
+            self._advance(index, received_ms)
+        return self.steady.take(report, leaf_hash, received_ms)
+
+    def take_epoch(self, kid: bytes, body: Opened, received_ms: int) -> bool:
+        """Take an epoch that follows the one before, as admission would; False: ``take`` has to."""
+        registry = self.registry
+        genesis = registry.genesis
+        if not self.judging or not registry.epochs or genesis is None:
+            return False
+        earlier, last = registry.epochs[0], registry.epochs[-1]
+        if (
+            kid != self._ledger_kid()
+            or body.counter != last.counter + 1
+            or body.id in (earlier.id, last.id)
+            or body.not_after_ms - body.not_before_ms > genesis.epoch_s * MILLIS_PER_SECOND
+            or not body.not_before_ms <= received_ms < body.not_after_ms
+            or abs(body.iat * MILLIS_PER_SECOND - received_ms) > MAX_STATEMENT_SKEW_MS
+        ):
+            return False
+        registry.epochs = [last, cast(st.Epoch, body)]  # it has the members that anybody reads
+        return True
+
+    def _ledger_kid(self) -> bytes:
+        if not self._ledger:
+            party = self.registry.find_party(st.LEDGER_PARTY)
+            self._ledger = b"" if party is None else party.key.kid
+        return self._ledger
 
     # -- decisions ---------------------------------------------------------------------------
 
@@ -207,7 +254,8 @@ class Replay:
         """At the index-root: what was due long enough before it has to be there."""
         if not (self.judging and self.appraising):
             return
-        self._advance(root)
+        self.steady.settle()
+        self._advance(root.index, root.received_ms)
         for cause, draft in self._due:
             if self._overtaken(draft):
                 continue
@@ -216,10 +264,10 @@ class Replay:
             else:
                 self._limit(f"due, and not on record yet: {_short(draft)}")
 
-    def _advance(self, entry: Taken) -> None:
-        """Let time pass up to an entry; the cause of what falls due is the silence before it."""
-        drafts = self.appraiser.advance(entry.received_ms)
-        self._due += [(entry.index, draft) for draft in drafts]
+    def _advance(self, index: int, received_ms: int) -> None:
+        """Let time pass up to an entry; what falls due on the way is due from there."""
+        drafts = self.appraiser.advance(received_ms)
+        self._due += [(index, draft) for draft in drafts]
 
     def _missing(self, draft: st.Decision, cause: int) -> None:
         detail = f"the {_short(draft)} that this entry makes due is not there"

@@ -2,17 +2,19 @@
 
 from concurrent.futures import Executor, Future
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any
 
 from ledger.appraisal.places import Places
 from ledger.bundle.findings import Event, Fault, Findings
-from ledger.bundle.format import Bundle, Entry, Own, decode_piece, entry
-from ledger.bundle.leaves import ChainWalk, hash_leaf, own_leaf
+from ledger.bundle.format import MAX_NUMBER, Bundle, Entry, Own, decode_piece, entry
+from ledger.bundle.leaves import ChainWalk, hash_leaf, leaf_start, own_leaf
 from ledger.bundle.replay import CUSTODY, Replay, Taken
+from ledger.bundle.twins import Twins
 from ledger.errors import Reason, Refused
 from ledger.log.chain import Link, encode_leaf
 from ledger.protocol import statements as st
-from ledger.protocol.keys import PublicKey, verify_many
+from ledger.protocol.keys import Algorithm, PublicKey, verify_many
 from ledger.protocol.statements import Kind, Message
 from ledger.registry.records import Verdict
 from ledger.values import SubjectKind, subject_key
@@ -22,6 +24,8 @@ SIGNATURES = 256
 CHIP, AUTHORITY = 0, 1
 """Numbers of the two chains that every bundle shows whole."""
 
+_HEARTBEAT, _EPOCH = Kind.HEARTBEAT.value, Kind.EPOCH.value
+_HEARTBEAT_LEAF, _EPOCH_LEAF = leaf_start(_HEARTBEAT), leaf_start(_EPOCH)
 _key_of = lru_cache(maxsize=4_096)(subject_key)
 Queued = tuple[int, bytes, bytes, bytes]
 
@@ -50,12 +54,19 @@ class Walk:
         self.withheld: dict[str, int] = {}
         self.signatures = self.unchecked = 0
         self.owed = set(receipts)
+        self._twins = Twins()
+        self._known_key: PublicKey | None = None
+        self._ledger: int | None = None
+        """Number of the chain of epochs."""
+        for number, chain in enumerate(self.chains):
+            if (chain.kind, chain.ident) == (SubjectKind.PARTY, st.LEDGER_PARTY.encode()):
+                self._ledger = number
         self._whole = {chain.key for chain in self.chains if chain.whole}
         self._bundle = bundle
         self._executor = executor
         self._queue: list[Queued] = []
         self._queued: list[int] = []
-        self._checks: list[tuple[list[int], Future[list[bool]] | list[bool]]] = []
+        self._checks: list[tuple[list[int], Future[list[bool]]]] = []
         self._index = self._received_ms = -1
         self._last: Taken | None = None
         self._counter = 0
@@ -66,8 +77,83 @@ class Walk:
         """Read every entry. Raises Refused where the bundle is not in its form."""
         for piece in self._bundle.pieces:
             for row in decode_piece(piece):
-                self.take(entry(row))
+                if not self._take_quickly(row):
+                    self.take(entry(row))
         self._finish(grace_ms)
+
+    # -- entries like those before -------------------------------------------------------------
+
+    def _take_quickly(self, row: Any) -> bool:
+        """Take an entry that most are like: the chip's next heartbeat, the ledger's next epoch.
+
+        False: nothing was changed, and ``take`` looks at everything. What this takes, that would
+        take too, and to the same effect.
+        """
+        if type(row) is not list or len(row) != 5:
+            return False
+        index, received_ms, kind, links, token = row
+        if (
+            type(index) is not int
+            or type(received_ms) is not int
+            or type(links) is not list
+            or type(token) is not bytes
+            or not self._index < index <= MAX_NUMBER
+            or not self._received_ms <= received_ms <= MAX_NUMBER
+        ):
+            return False
+        try:
+            if kind == _HEARTBEAT:
+                return self._take_heartbeat(index, received_ms, links, token)
+            if kind == _EPOCH:
+                return self._take_epoch(index, received_ms, links, token)
+        except Refused:
+            return False
+        return False
+
+    def _take_heartbeat(self, index: int, received_ms: int, links: list[Any], token: bytes) -> bool:
+        chain, key = self.chains[CHIP], self._chip_key()
+        if key is None or not _is_next(links, CHIP, chain):
+            return False
+        report = self._twins.heartbeat(token)
+        body = report.body
+        if body.ueid != self.ueid or not _fits(report.kid, report.alg_id, key):
+            return False
+        link = chain.key, chain.count, chain.head
+        leaf_hash = hash_leaf(own_leaf(_HEARTBEAT_LEAF, received_ms, link, report.digest))
+        if not self.replay.take_steady(report, leaf_hash, index, received_ms):
+            return False
+        self.life.append(Event(index, chain.count, received_ms, _HEARTBEAT, "chip", body))
+        self._counter = body.counter
+        self._advance(chain, index, received_ms, leaf_hash)
+        self._queue_check(key, report.tbs, report.signature, index)
+        return True
+
+    def _take_epoch(self, index: int, received_ms: int, links: list[Any], token: bytes) -> bool:
+        number = self._ledger
+        if number is None or not _is_next(links, number, self.chains[number]):
+            return False
+        kid, body = self._twins.epoch(token)
+        if not self.replay.take_epoch(kid, body, received_ms):
+            return False
+        chain = self.chains[number]
+        link = chain.key, chain.count, chain.head
+        leaf = own_leaf(_EPOCH_LEAF, received_ms, link, sha256(token).digest())
+        self._advance(chain, index, received_ms, hash_leaf(leaf))
+        return True
+
+    def _chip_key(self) -> PublicKey | None:
+        if self._known_key is None:
+            chip = self.replay.registry.find_chip(self.ueid)
+            self._known_key = None if chip is None else chip.key
+        return self._known_key
+
+    def _advance(self, chain: ChainWalk, index: int, received_ms: int, leaf_hash: bytes) -> None:
+        chain.count += 1
+        chain.head = leaf_hash
+        chain.last_index = self._index = index
+        self._received_ms = received_ms
+        if self.owed:
+            self.owed.discard(leaf_hash)
 
     # -- entries -----------------------------------------------------------------------------
 
@@ -232,37 +318,40 @@ class Walk:
         if message.kind is Kind.EPOCH:
             # The ledger's own word, by the key whose checkpoint commits to its digest.
             return
-        self.queue(key, message, taken.index)
-
-    def queue(self, key: PublicKey, message: Message, index: int) -> None:
-        """Have a signature checked, here or by the executor."""
-        if key.alg.signature_size != len(message.sign1.signature):
+        sign1 = message.sign1
+        if _fits(sign1.kid, sign1.alg_id, key):
+            self._queue_check(key, message.tbs, sign1.signature, taken.index)
+        else:
             detail = "its signature is of another kind than its signer's key"
-            self.meaning.add(Fault.BAD_SIGNATURE, detail, index)
+            self.meaning.add(Fault.BAD_SIGNATURE, detail, taken.index)
+
+    def _queue_check(self, key: PublicKey, tbs: bytes, signature: bytes, index: int) -> None:
+        """Check a signature here, or collect it for the executor."""
+        if self._executor is None:
+            self._judge_signature(key.verify(tbs, signature), index)
             return
-        self._queue.append((int(key.alg), key.raw, message.tbs, message.sign1.signature))
+        self._queue.append((int(key.alg), key.raw, tbs, signature))
         self._queued.append(index)
         if len(self._queue) >= SIGNATURES:
             self._flush()
 
-    def _flush(self) -> None:
-        if not self._queue:
-            return
-        if self._executor is None:
-            self._checks.append((self._queued, verify_many(self._queue)))
+    def _judge_signature(self, good: bool, index: int) -> None:
+        if good:
+            self.signatures += 1
         else:
-            self._checks.append((self._queued, self._executor.submit(verify_many, self._queue)))
-        self._queue, self._queued = [], []
+            detail = "the signature of its statement does not verify"
+            self.meaning.add(Fault.BAD_SIGNATURE, detail, index)
+
+    def _flush(self) -> None:
+        if self._executor is not None and self._queue:
+            check = self._executor.submit(verify_many, self._queue)
+            self._checks.append((self._queued, check))
+            self._queue, self._queued = [], []
 
     def _collect(self) -> None:
         for indices, check in self._checks:
-            results = check.result() if isinstance(check, Future) else check
-            for index, good in zip(indices, results, strict=True):
-                if good:
-                    self.signatures += 1
-                else:
-                    detail = "the signature of its statement does not verify"
-                    self.meaning.add(Fault.BAD_SIGNATURE, detail, index)
+            for index, good in zip(indices, check.result(), strict=True):
+                self._judge_signature(good, index)
 
     def _signer(self, message: Message) -> str | None:
         if message.kind is Kind.HEARTBEAT:
@@ -271,9 +360,25 @@ class Walk:
         return None if owner is None else owner.ident.decode("ascii", "replace")
 
 
+def _is_next(links: list[Any], number: int, chain: ChainWalk) -> bool:
+    """Whether an entry has one link, to the next place of this chain."""
+    # True equals 1 and 1.0 does too, but neither is a place.
+    return (
+        links == [[number, chain.count]]
+        and type(links[0][0]) is int
+        and type(links[0][1]) is int
+        and not chain.irregular
+    )
+
+
+def _fits(kid: bytes, alg_id: int, key: PublicKey) -> bool:
+    """Whether algorithm and key id are the key's."""
+    return kid == key.kid and Algorithm.from_wire(alg_id) is key.alg
+
+
 def _leaf(item: Entry, links: list[Link]) -> bytes:
     if len(links) == 1:
-        return own_leaf(item.kind, item.received_ms, links[0], item.digest)
+        return own_leaf(leaf_start(item.kind), item.received_ms, links[0], item.digest)
     return encode_leaf(item.kind, item.received_ms, tuple(links), item.digest)
 
 

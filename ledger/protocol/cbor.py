@@ -203,20 +203,22 @@ def decode(
     Raises only ``Refused``, in order of cost: size, well-formedness (with depth, tags, definite
     lengths, duplicate keys), types and key order, and equality with the re-encoding.
     """
-    if len(data) > max_size:
-        raise Refused(Reason.TOO_LARGE, f"{len(data)} bytes, {max_size} allowed")
-    try:
-        value = cbor2.loads(
-            data,
-            semantic_decoders=_TagDecoders(allow_tags) if allow_tags else _NO_TAGS,
-            max_depth=max_depth,
-            allow_indefinite=False,
-            allow_duplicate_keys=False,
-        )
-    except cbor2.CBORError as error:
-        raise _refusal(error) from error
+    value = _loads(data, max_size, max_depth, allow_tags)
     shrinks = _check(value)
     encoded = encode(value) if allow_tags else _dump(value, shrinks)
+    if encoded != data:
+        raise _not_the_same(data, encoded)
+    return value
+
+
+def decode_unchecked(data: bytes, *, max_size: int, max_depth: int = MAX_DEPTH) -> Any:
+    """:func:`decode` for long arrays of which the caller checks every member's type.
+
+    What it gives was written as ``encode`` would write it where it consists of arrays, integers,
+    byte strings and texts; that nothing else is in it (no map, no float) is for the caller to see.
+    """
+    value = _loads(data, max_size, max_depth, frozenset())
+    encoded = cbor2.dumps(value)
     if encoded != data:
         raise _not_the_same(data, encoded)
     return value
@@ -256,6 +258,22 @@ def split_sequence(data: bytes, *, max_items: int, max_item_size: int) -> list[b
         items.append(data[start:end])
         start = end
     return items
+
+
+def _loads(data: bytes, max_size: int, max_depth: int, allow_tags: frozenset[int]) -> Any:
+    """The value of one well-formed item within the limits; bytes may follow it."""
+    if len(data) > max_size:
+        raise Refused(Reason.TOO_LARGE, f"{len(data)} bytes, {max_size} allowed")
+    try:
+        return cbor2.loads(
+            data,
+            semantic_decoders=_TagDecoders(allow_tags) if allow_tags else _NO_TAGS,
+            max_depth=max_depth,
+            allow_indefinite=False,
+            allow_duplicate_keys=False,
+        )
+    except cbor2.CBORError as error:
+        raise _refusal(error) from error
 
 
 def _check(value: Any) -> bool:

@@ -33,7 +33,7 @@ from tests.registry.bench import HOUR_MS, LEDGER, PARTIES, VERIFIER
 from tests.world import Chip, World, signer
 
 ORIGIN = "test.example/ledger"
-BITS = 3
+BITS = 8
 WITNESSES = tuple(Cosigner(f"witness.example/w{n}", signer(f"witness {n}")) for n in range(3))
 
 
@@ -94,6 +94,14 @@ class Double:
         for key in keys:
             self.chains.setdefault(key, []).append(stored)
         return stored
+
+    def fill(self, key: bytes) -> None:
+        """An entry of some other subject; its statement does not matter here."""
+        link = Link(key, *self.head(key))
+        leaf = encode_leaf("heartbeat", self.now_ms, (link,), ZERO_DIGEST)
+        stored = Stored(len(self.log), leaf, None)
+        self.log.append(stored)
+        self.chains.setdefault(key, []).append(stored)
 
     def head(self, key: bytes) -> tuple[int, bytes]:
         """Count and newest leaf hash of a chain."""
