@@ -153,6 +153,19 @@ def test_a_real_clock_ledger_is_ticked_and_a_simulated_one_is_not(tmp_path: Path
     assert ticked == ["real"]
 
 
+def test_a_verifier_that_is_busy_does_not_delay_checkpoints(tmp_path: Path):
+    release, published = threading.Event(), threading.Event()
+    real = Node.open(NodeSettings(str(tmp_path / "real.db"), clock=SystemClock()))
+    busy = Altered(real, tick=lambda **_: release.wait(10), publish=published.set)
+    try:
+        with ServerThread(busy):
+            assert published.wait(10)
+            assert not release.is_set()
+            release.set()
+    finally:
+        real.close()
+
+
 def test_a_tick_that_fails_is_tried_again_and_a_contradiction_is_final(node):
     faults = iter([StorageError("full"), RuntimeError("ours"), None, IntegrityError("broken")])
     calls: list[int] = []
