@@ -4,9 +4,10 @@ Each witness has a thread of its own, so a slow one keeps nobody waiting, and is
 newest checkpoint only: while it thinks, checkpoints may be published that it is never asked about.
 """
 
+import contextlib
 import functools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -68,6 +69,10 @@ def clients_of(witnesses: Sequence[WitnessAddress]) -> list[WitnessClient]:
     return [WitnessClient(url, verifiers) for url, verifiers in keys.items()]
 
 
+class _Stopped(Exception):
+    """There is no ledger to work for any more."""
+
+
 class Cosigning:
     """The witnesses of one ledger."""
 
@@ -84,6 +89,8 @@ class Cosigning:
         self._on_fatal = on_fatal
         self._retry_s = retry_s
         self._changed = threading.Condition()
+        self._using = threading.Lock()
+        """Held while a witness's thread uses the node, so that none does once ``stop`` is over."""
         self._news = 0
         self._running = self._stopping = False
         self._fault: IntegrityError | None = None
@@ -120,8 +127,8 @@ class Cosigning:
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """End; a request under way ends by its own timeout and is not waited for."""
-        with self._changed:
+        """End. A request under way is not waited for, and its answer is no longer looked at."""
+        with self._using, self._changed:
             self._stopping = True
             self._changed.notify_all()
         for client in self._clients:
@@ -135,6 +142,8 @@ class Cosigning:
                 news = self._news
             try:
                 wait_s, said = self._ask(client)
+            except _Stopped:
+                return
             except IntegrityError as error:
                 self._stop_for(error)
                 return
@@ -153,28 +162,38 @@ class Cosigning:
 
     def _ask(self, client: WitnessClient) -> tuple[float, str]:
         """Ask about the newest checkpoint; how long to wait for the next, and what is wrong."""
-        published = self._node.published()
+        with self._node_in_use() as node:
+            published = node.published()
         if published is None:
             return RENEW_S, ""
         prove = functools.partial(self._prove, published)
         try:
             lines = client.cosign(published.note, prove)
-        except WitnessAhead as error:
-            newest = self._node.published()
-            if newest is not None and error.witness_size <= newest.size:
-                return 0.0, ""  # it was asked about a newer one meanwhile, by another process
-            raise self._node.contradicted(client.url, str(error)) from error
-        except WitnessContradicts as error:
-            raise self._node.contradicted(client.url, str(error)) from error
+        except (WitnessAhead, WitnessContradicts) as error:
+            with self._node_in_use() as node:
+                newest = node.published() or published
+                if isinstance(error, WitnessAhead) and error.witness_size <= newest.size:
+                    return 0.0, ""  # another process of the ledger was quicker
+                raise node.contradicted(client.url, str(error)) from error
         except WitnessError as error:
             return self._retry_s, str(error)
         vkeys = {(key.name, key.key_id): key.vkey.encode() for key in client.keys}
         signatures = {vkeys[line.name, line.key_id]: line.signature for line in lines}
-        self._node.keep_cosignatures(published.size, signatures)
+        with self._node_in_use() as node:
+            node.keep_cosignatures(published.size, signatures)
         return RENEW_S, ""
 
     def _prove(self, published: Published, old_size: int) -> list[bytes]:
-        return self._node.extension_proof(old_size, published.size)
+        with self._node_in_use() as node:
+            return node.extension_proof(old_size, published.size)
+
+    @contextlib.contextmanager
+    def _node_in_use(self) -> Iterator[Node]:
+        """The node, which stays open meanwhile."""
+        with self._using:
+            if self._stopping:
+                raise _Stopped
+            yield self._node
 
     def _stop_for(self, error: IntegrityError) -> None:
         with self._changed:

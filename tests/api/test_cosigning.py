@@ -176,6 +176,28 @@ def test_witness_that_does_not_answer_delays_neither_publishing_nor_ingest(
         assert told == []
 
 
+def test_answer_that_comes_after_the_end_is_not_looked_at(stage: Stage, tmp_path: Path) -> None:
+    held, release, answered = threading.Event(), threading.Event(), threading.Event()
+    with witnessing(tmp_path, stage.node, 1) as (one, wire):
+
+        def late(request: httpx.Request) -> httpx.Response:
+            held.set()
+            assert release.wait(WAIT_S)
+            response = wire.handle_request(request)
+            answered.set()
+            return response
+
+        with cosigning(stage.node, client(one, httpx.MockTransport(late)), wait_s=0.01) as told:
+            assert held.wait(WAIT_S)
+        thread = next(found for found in threading.enumerate() if found.name == "witness")
+        release.set()
+        assert answered.wait(WAIT_S)
+        thread.join(WAIT_S)
+        assert not thread.is_alive()
+        assert len(names(stage.node)) == 1
+        assert told == []
+
+
 def test_dead_witness_is_asked_again_and_no_reason_not_to_start(
     stage: Stage, tmp_path: Path
 ) -> None:
@@ -197,7 +219,7 @@ def test_dead_witness_is_asked_again_and_no_reason_not_to_start(
 def test_ledger_without_checkpoint_or_witnesses_asks_nobody(tmp_path: Path) -> None:
     node = open_node(tmp_path)
     try:
-        with cosigning(node, client(ED_COSIGNER, httpx.MockTransport(lambda _: 1 / 0))) as told:  # type: ignore[arg-type, return-value]
+        with cosigning(node, client(ED_COSIGNER, httpx.MockTransport(lambda _: 1 / 0))) as told:  # type: ignore[arg-type]
             assert node.checkpoint() is None
         with cosigning(node):
             pass
