@@ -61,7 +61,7 @@ class Replay:
     def __init__(self, ueid: bytes, places: Places | None, findings: Findings) -> None:
         self.ueid = ueid
         self.judging = True
-        """False once a statement is withheld that later judgements rest on."""
+        """False once something is not shown that later judgements rest on."""
         self.appraising = places is not None
         self.decisions = 0
         self.registry = Registry()
@@ -95,9 +95,9 @@ class Replay:
             self.findings.add(Fault.SWAPPED_KEY, detail, entry.index)
         elif refusal.reason is not Reason.KEY_UNKNOWN:
             self.findings.add(Fault.UNFOUNDED, refusal.detail, entry.index)
-        elif self.judging:
+        else:
             detail = f"the bundle does not show whose key {message.kid.hex()} is"
-            self.findings.add(Fault.UNPROVEN, detail, entry.index)
+            self._note_unshown(detail, entry)
 
     # -- entries -----------------------------------------------------------------------------
 
@@ -162,10 +162,16 @@ class Replay:
         elif refusal.reason in (Reason.CERTIFICATE_INVALID, Reason.BINDING_INVALID):
             self.findings.add(Fault.BAD_SIGNATURE, refusal.detail, entry.index)
         elif refusal.reason in _NOT_SHOWN:
-            self.findings.add(Fault.UNPROVEN, refusal.detail, entry.index)
+            self._note_unshown(refusal.detail, entry)
         else:
             detail = f"admission had to refuse it: {refusal.detail}"
             self.findings.add(Fault.UNFOUNDED, detail, entry.index)
+
+    def _note_unshown(self, detail: str, entry: Taken) -> None:
+        """Something referred to is not in the bundle; nothing after it can be judged."""
+        if self.judging:  # else it may be among what is withheld
+            self.findings.add(Fault.UNPROVEN, detail, entry.index)
+        self.judging = False
 
     def _feed(self, entry: Taken, message: Message, verdict: Verdict) -> None:
         conflict = verdict.conflict is not None

@@ -27,7 +27,7 @@ CHIP, AUTHORITY = 0, 1
 _HEARTBEAT, _EPOCH = Kind.HEARTBEAT.value, Kind.EPOCH.value
 _HEARTBEAT_LEAF, _EPOCH_LEAF = leaf_start(_HEARTBEAT), leaf_start(_EPOCH)
 _key_of = lru_cache(maxsize=4_096)(subject_key)
-Queued = tuple[int, bytes, bytes, bytes]
+Queued = tuple[PublicKey, bytes, bytes]
 
 
 class Walk:
@@ -326,11 +326,8 @@ class Walk:
             self.meaning.add(Fault.BAD_SIGNATURE, detail, taken.index)
 
     def _queue_check(self, key: PublicKey, tbs: bytes, signature: bytes, index: int) -> None:
-        """Check a signature here, or collect it for the executor."""
-        if self._executor is None:
-            self._judge_signature(key.verify(tbs, signature), index)
-            return
-        self._queue.append((int(key.alg), key.raw, tbs, signature))
+        """Have a signature checked, together with others: the processor's caches stay warm."""
+        self._queue.append((key, tbs, signature))
         self._queued.append(index)
         if len(self._queue) >= SIGNATURES:
             self._flush()
@@ -343,10 +340,16 @@ class Walk:
             self.meaning.add(Fault.BAD_SIGNATURE, detail, index)
 
     def _flush(self) -> None:
-        if self._executor is not None and self._queue:
-            check = self._executor.submit(verify_many, self._queue)
-            self._checks.append((self._queued, check))
-            self._queue, self._queued = [], []
+        queue, queued = self._queue, self._queued
+        self._queue, self._queued = [], []
+        if not queue:
+            return
+        if self._executor is None:
+            for index, (key, tbs, signature) in zip(queued, queue, strict=True):
+                self._judge_signature(key.verify(tbs, signature), index)
+        else:
+            rows = [(int(key.alg), key.raw, tbs, signature) for key, tbs, signature in queue]
+            self._checks.append((queued, self._executor.submit(verify_many, rows)))
 
     def _collect(self) -> None:
         for indices, check in self._checks:
