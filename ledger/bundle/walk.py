@@ -24,6 +24,8 @@ SIGNATURES = 256
 CHIP, AUTHORITY = 0, 1
 """Numbers of the two chains that every bundle shows whole."""
 
+_REGISTRATIONS = (Kind.GENESIS, Kind.PARTY, Kind.LICENCE)
+"""The first entries of their subjects: a later one would be a second key or licence of the name."""
 _HEARTBEAT, _EPOCH = Kind.HEARTBEAT.value, Kind.EPOCH.value
 _HEARTBEAT_LEAF, _EPOCH_LEAF = leaf_start(_HEARTBEAT), leaf_start(_EPOCH)
 _key_of = lru_cache(maxsize=4_096)(subject_key)
@@ -198,6 +200,9 @@ class Walk:
         if subjects is not None and [_key_of(*s) for s in subjects] != [link[0] for link in links]:
             detail = "it is filed under other subjects than it names"
             self.meaning.add(Fault.UNFOUNDED, detail, item.index)
+        if subjects and message.kind in _REGISTRATIONS and links[0].seq:
+            detail = "it registers what was registered before"
+            self.meaning.add(Fault.SWAPPED_KEY, detail, item.index)
         if message.kind is Kind.GENESIS and self.genesis is None:
             self.genesis, self.genesis_digest = message.body, message.digest
             self._require_authority()

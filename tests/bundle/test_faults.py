@@ -673,6 +673,22 @@ def test_a_registration_that_the_log_does_not_have_is_unproven():
     assert "unproven" in names(changed(shown(made, chip), change), made)
 
 
+def test_a_second_registration_shown_in_place_of_the_first_is_a_swapped_key():
+    """The authority signs a new key for the holder; the bundle shows only that one."""
+    made, chip = lived()
+    body = st.decode(made.registration(SubjectKind.PARTY, b"holder").entries[0].body or b"").body
+    second = body.model_copy(update={"key": THIEF.public.to_cose_key()})
+    made.append(st.sign(second, made.world.authority), Kind.PARTY, [party_subject("holder")])
+    holder = made.chain(SubjectKind.PARTY, b"holder", whole=False)
+
+    def later(chains: list[Chain]) -> list[Chain]:
+        run = replace(holder, entries=holder.entries[-1:])
+        return [run if chain.ident == b"holder" else chain for chain in chains]
+
+    report = check(made.show(chip, chains=later), made.now_ms)
+    assert "swapped-key" in report.names()
+
+
 def test_a_registration_by_somebody_else_than_the_authority_is_not_taken():
     made = Double()
     world = World()
