@@ -54,7 +54,7 @@ class Metrics:
         )
         self.ticks = Counter(
             _PREFIX + "ticks",
-            "Runs of the once-a-second work (epochs, verifier, checkpoint), by outcome.",
+            "Runs of the regular work (epochs and verifier; checkpoints), by outcome.",
             ["outcome"],
             registry=self.registry,
         )
@@ -105,7 +105,7 @@ class _LogCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """The gauges."""
         try:
-            status = self._node.status()
+            status, cosigned = self._node.status(), self._node.cosigned_sizes()
         except Exception:  # metrics are wanted most when the ledger fails
             return
         yield GaugeMetricFamily(_PREFIX + "log_size", "Entries on the log.", status.size)
@@ -117,3 +117,11 @@ class _LogCollector(Collector):
             "Entries that the verifier has not appraised yet.",
             max(0, status.size - status.verifier_position),
         )
+        sizes = GaugeMetricFamily(
+            _PREFIX + "cosigned_size",
+            "Entries under the newest checkpoint that a witness has cosigned.",
+            labels=["witness"],
+        )
+        for name, size in cosigned.items():
+            sizes.add_metric([name], size)
+        yield sizes

@@ -109,7 +109,7 @@ class Server:
     def _stop_for(self, error: BaseException) -> None:
         if self._fatal is None:
             self._fatal = error
-            _log.critical("stopping: stored data contradicts itself", error=str(error))
+            _log.critical("stopping: nothing may be signed any more", error=str(error))
         self.stop()
 
 

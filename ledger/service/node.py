@@ -43,7 +43,7 @@ from ledger.service.views import (
     Receipt,
 )
 from ledger.store.case_rows import verifier_time
-from ledger.store.cosignature_rows import keep_cosignatures
+from ledger.store.cosignature_rows import keep_cosignatures, read_cosignatures
 from ledger.store.engine import (
     WriterLock,
     database_url,
@@ -412,6 +412,11 @@ class Node:
         """The newest checkpoint without cosignatures."""
         with reading(self._engine) as connection:
             return newest_checkpoint(connection)
+
+    def cosigned_sizes(self) -> dict[str, int]:
+        """By a witness's name: the size of the checkpoint that it has cosigned last."""
+        with reading(self._engine) as connection:
+            return {found.vkey.name: found.size for found in read_cosignatures(connection)}
 
     def extension_proof(self, old_size: int, size: int) -> list[bytes]:
         """Consistency proof from the tree of ``old_size`` entries to a published one."""

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from api.cosigning import Cosigning, WitnessAddress, clients_of
+from api.metrics import Metrics
 from api.witness import create_witness_app
 from api.witness_client import WitnessClient
 from ledger.errors import ConfigurationError, IntegrityError
@@ -135,6 +136,9 @@ def test_each_checkpoint_is_cosigned_and_served_with_its_lines(
                     f"witness b {two.vkey.encode()}\ngroup both all a b\nquorum both\n".encode()
                 )
                 assert evaluate(policy, note).quorum_met
+                said = Metrics(node).render().decode()
+                size = node.status().published_size
+                assert f'cosigned_size{{witness="witness.example/1"}} {size}.0' in said
                 stage.take(stage.token(stage.chips[0]))
                 assert node.publish() is not None
         assert told == []
