@@ -6,6 +6,7 @@ status. Nothing is authenticated but the checkpoint itself.
 
 from http import HTTPStatus
 
+import structlog
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -32,6 +33,11 @@ STATUS = {
 }
 """The only status table of a witness."""
 
+WORTH_TELLING = (Problem.FORK, Problem.PROOF, Problem.CLOCK)
+"""What the operator has to look at; all else anybody can provoke with any request."""
+
+_log = structlog.get_logger("api.witness")
+
 
 def create_witness_app(witness: Witness, *, prefix: str = "") -> Starlette:
     """An ASGI application; ``prefix`` is the path of the submission prefix, such as ``/w1``."""
@@ -44,13 +50,19 @@ def create_witness_app(witness: Witness, *, prefix: str = "") -> Starlette:
             )
         try:
             answer = await run_in_threadpool(witness.add_checkpoint, body)
-        except StorageError:
+        except StorageError as error:
+            _log.error("not cosigned", problem="storage", detail=str(error))
             response = _text(HTTPStatus.SERVICE_UNAVAILABLE, "the database did not take the write")
             response.headers["Retry-After"] = str(RETRY_AFTER_S)
             return response
-        except IntegrityError:
+        except IntegrityError as error:
+            _log.critical("nothing is cosigned any more", detail=str(error))
             return _text(HTTPStatus.INTERNAL_SERVER_ERROR, "the witness's record is damaged")
-        return _declined(answer) if isinstance(answer, Declined) else PlainTextResponse(answer)
+        if not isinstance(answer, Declined):
+            return PlainTextResponse(answer)
+        if answer.problem in WORTH_TELLING:
+            _log.warning("not cosigned", problem=answer.problem.value, detail=answer.detail)
+        return _declined(answer)
 
     return Starlette(routes=[Route(prefix + ADD_CHECKPOINT, add_checkpoint, methods=["POST"])])
 

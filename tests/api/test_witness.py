@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from api.witness import SIZE_TYPE, STATUS, create_witness_app
 from api.witness_client import (
@@ -128,6 +129,16 @@ def test_declined_checkpoint_has_the_status_of_the_standard(
     assert (answer.status_code, answer.headers["content-type"]) == (status, TEXT)
     assert answer.text.endswith("\n")
     assert witness.latest(ORIGIN).seen.size == 7
+
+
+def test_fork_is_told_in_the_log_and_what_anybody_can_send_is_not(post: Post) -> None:
+    with capture_logs() as said:
+        post(LOG.request(0, 7))
+        post(b"nonsense")
+        post(LOG.request(0, 9))
+        assert said == []
+        post(LOG.fork(0).request(7, 7))
+    assert [(line["log_level"], line["problem"]) for line in said] == [("warning", "fork")]
 
 
 def test_every_problem_has_a_status_and_every_status_a_line_in_the_documentation() -> None:
