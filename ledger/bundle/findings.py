@@ -53,7 +53,7 @@ class Event(NamedTuple):
     ``conflict`` and ``detail`` say what a recorded conflict contradicts, where that is known.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # nobody asks a row for tuple.index
     seq: int
     received_ms: int
     kind: str

@@ -13,8 +13,9 @@ from ledger.errors import Reason, Refused
 from ledger.log.merkle import HASH_SIZE
 from ledger.log.note import MAX_NOTE_SIZE
 from ledger.protocol import cbor
+from ledger.protocol.fields import MAX_SECONDS
 from ledger.protocol.statements import MAX_STATEMENT_BYTES
-from ledger.values import SubjectKind, check_ueid
+from ledger.values import MILLIS_PER_SECOND, SubjectKind, check_ueid
 
 FORMAT = "chip-passport-bundle"
 VERSION = 1
@@ -34,6 +35,8 @@ MAX_BUCKET_BYTES = 1 << 19
 MAX_CONSISTENCY = 16
 MAX_LINKS = 300
 MAX_NUMBER = (1 << 63) - 1
+MAX_MILLIS = MAX_SECONDS * MILLIS_PER_SECOND + 999
+"""Later times fit no calendar that a sentence could be written in."""
 
 _KINDS = {kind.value: kind for kind in SubjectKind}
 _MEMBERS = {
@@ -70,7 +73,7 @@ class Entry(NamedTuple):
     ``kind`` is the leaf's: a statement's kind, or "conflict".
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # nobody asks a row for tuple.index
     received_ms: int
     kind: str
     links: tuple[Own | Other, ...]
@@ -183,7 +186,7 @@ def entry(row: Any) -> Entry:
     if type(row) is not list or len(row) != 5:
         raise _malformed("an entry is an array of five", "entries")
     index, received_ms, kind, links, body = row
-    if not _is_number(index) or not _is_number(received_ms):
+    if not _is_number(index) or not _is_number(received_ms) or received_ms > MAX_MILLIS:
         raise _malformed("an entry has an index and a time", "entries")
     if type(kind) is not str or not 0 < len(kind) <= 32 or not kind.isascii():
         raise _malformed("an entry has a kind", "entries")

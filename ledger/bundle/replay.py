@@ -48,7 +48,7 @@ _NO_VERDICT = Verdict(())
 class Taken(NamedTuple):
     """One entry as the replay takes it. ``message`` is None where it is withheld."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # nobody asks a row for tuple.index
     received_ms: int
     kind: str
     leaf_hash: bytes

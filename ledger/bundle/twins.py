@@ -13,12 +13,13 @@ from hashlib import sha256
 from struct import Struct
 from typing import Any, NamedTuple
 
+from ledger.bundle.format import MAX_MILLIS
+from ledger.protocol import cbor
 from ledger.protocol import heartbeat as hb
 from ledger.protocol import statements as st
-from ledger.protocol.fields import MAX_SECONDS
 from ledger.protocol.heartbeat import Heartbeat, Location
 from ledger.protocol.statements import Kind, Message
-from ledger.values import MILLIS_PER_SECOND, ZERO_DIGEST
+from ledger.values import ZERO_DIGEST
 
 SHAPES = 16
 """Shapes kept at most: a chip's counter and uptime change their width a few times in its life."""
@@ -26,7 +27,6 @@ SHAPES = 16
 _UINTS = {0x18: ("B", 24), 0x19: ("H", 1 << 8), 0x1A: ("I", 1 << 16)}
 """Head byte of an integer to its form and its least value; others are not taken for variable."""
 _MILLIS = ("Q", 1 << 32)
-_MAX_MILLIS = MAX_SECONDS * MILLIS_PER_SECOND + 999
 _FLOAT32 = Struct(">f")
 
 
@@ -184,7 +184,7 @@ class _EpochShape:
         least = self._least
         if iat < least[0] or counter < least[1]:
             return None
-        if not _MILLIS[1] <= before < after <= _MAX_MILLIS:
+        if not _MILLIS[1] <= before < after <= MAX_MILLIS:
             return None
         return Opened(iat, ident, counter, before, after)
 
@@ -192,7 +192,7 @@ class _EpochShape:
 # -- finding a shape -------------------------------------------------------------------------
 
 _KEY = {
-    name: hb.cbor.encode(label)
+    name: cbor.encode(label)
     for name, label in (
         ("iat", hb.IAT),
         ("nonce", hb.NONCE),
@@ -203,10 +203,10 @@ _KEY = {
         ("lease", hb.LEASE_ID),
     )
 }
-_PLACE = tuple(hb.cbor.encode(label) for label in (1, 2, 4))
-_TIMESTAMP = hb.cbor.encode(8)
+_PLACE = tuple(cbor.encode(label) for label in (1, 2, 4))
+_TIMESTAMP = cbor.encode(8)
 _EPOCH_KEYS = tuple(
-    hb.cbor.encode(name) for name in ("id", "iat", "counter", "not_after_ms", "not_before_ms")
+    cbor.encode(name) for name in ("id", "iat", "counter", "not_after_ms", "not_before_ms")
 )
 
 

@@ -13,13 +13,12 @@ from ledger.errors import Reason, Refused
 from ledger.log.checkpoint import Checkpoint, open_checkpoint
 from ledger.log.headsmap import (
     COUNT_END,
-    HASH_SIZE,
     ROW_SIZE,
     bucket_of,
     find,
     verify_bucket,
 )
-from ledger.log.merkle import leaf_hash, split_hashes
+from ledger.log.merkle import HASH_SIZE, leaf_hash, split_hashes
 from ledger.log.note import NoteVerifier, parse_note
 from ledger.log.proofs import verify_consistency
 from ledger.log.quorum import Endorsement, evaluate

@@ -7,7 +7,7 @@ from typing import Any
 
 from ledger.appraisal.places import Places
 from ledger.bundle.findings import Event, Fault, Findings
-from ledger.bundle.format import MAX_NUMBER, Bundle, Entry, Own, decode_piece, entry
+from ledger.bundle.format import MAX_MILLIS, MAX_NUMBER, Bundle, Entry, Own, decode_piece, entry
 from ledger.bundle.leaves import ChainWalk, hash_leaf, leaf_start, own_leaf
 from ledger.bundle.replay import CUSTODY, Replay, Taken
 from ledger.bundle.twins import Twins
@@ -100,7 +100,7 @@ class Walk:
             or type(links) is not list
             or type(token) is not bytes
             or not self._index < index <= MAX_NUMBER
-            or not self._received_ms <= received_ms <= MAX_NUMBER
+            or not self._received_ms <= received_ms <= MAX_MILLIS
         ):
             return False
         try:

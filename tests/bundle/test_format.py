@@ -100,6 +100,7 @@ REFUSED_ENTRIES = {
     "index negative": [-1, 0, "x", OWN, b"s"],
     "index too large": [1 << 63, 0, "x", OWN, b"s"],
     "time a float": [0, 0.1, "x", OWN, b"s"],
+    "time after 9999": [0, 253_402_300_800_000, "x", OWN, b"s"],
     "kind empty": [0, 0, "", OWN, b"s"],
     "kind long": [0, 0, "x" * 33, OWN, b"s"],
     "kind no ASCII": [0, 0, "é", OWN, b"s"],
