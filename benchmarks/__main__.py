@@ -4,7 +4,7 @@ import argparse
 import importlib
 import sys
 
-PROGRAMS = ("ingest", "history", "demo", "headsmap")
+PROGRAMS = ("ingest", "history", "demo", "headsmap", "bundle")
 
 
 def main() -> int:

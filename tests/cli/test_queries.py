@@ -94,8 +94,12 @@ ACCUSED = {
     ],
 )
 def test_chip_that_others_speak_against_is_told_from_one_that_failed(
-    capsys: pytest.CaptureFixture[str], author: str | None, said: str
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    author: str | None,
+    said: str,
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # a table has a row for each chip where it fits
     reason = {"flag": "suspect", "author": author, "words": "a paper", "index": 7}
     show.devices([ACCUSED | {"flag_reasons": [reason]}], None)
     row = capsys.readouterr().out.splitlines()[1]
