@@ -84,14 +84,24 @@ def _age(report: "Report") -> str:
     if report.age_s is None:
         return f"published {output.moment(report.published_ms)}, by the ledger's own word"
     by = "its cosignatures" if report.vouchers else "the ledger's own word"
-    return f"{report.age_s / 3600:.1f} h by {by}"
+    return f"{_span(report.age_s)} by {by}"
+
+
+def _span(seconds: int) -> str:
+    """A span in the unit that fits."""
+    for unit, name in ((86_400, "days"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.1f} {name}"
+    return f"{seconds} s"
 
 
 def _complete(report: "Report") -> str:
     size = output.number(report.size)
-    if not report.entries:
+    if report.sound and not report.entries:
         return f"the chip has no entry among the {size} of the ledger"
     entries = output.number(report.entries)
+    if not report.sound:
+        return f"not proven; {entries} entries are shown"
     return f"{entries} entries, all that the chip has among the {size} of the ledger"
 
 
@@ -108,4 +118,5 @@ def _signatures(report: "Report") -> str:
 def _decisions(report: "Report") -> str:
     if not report.decisions_checked:
         return "not derived again: something is withheld or wrong"
-    return f"{output.number(report.decisions)} derived again; none is missing"
+    missing = "; none is missing" if report.sound else ""
+    return f"{output.number(report.decisions)} derived again{missing}"

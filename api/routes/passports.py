@@ -9,11 +9,11 @@ from api import answers, schemas
 from api.context import Context
 from api.openapi import ALWAYS, problem_responses
 from api.parameters import at_most_once, none_taken
+from ledger.bundle.format import MEDIA_TYPE
 from ledger.errors import Reason
 from ledger.service.views import PassportFilter
 from ledger.values import parse_ueid
 
-BUNDLE = "application/chip-passport.bundle+cbor"
 _PAGE = problem_responses(Reason.PARAMETER_INVALID, *ALWAYS)
 _ONE = problem_responses(
     Reason.CHIP_UNKNOWN, Reason.CLAIM_INVALID, Reason.PARAMETER_INVALID, *ALWAYS
@@ -55,7 +55,7 @@ def router(context: Context) -> APIRouter:
         responses={
             200: {
                 "content": {
-                    BUNDLE: {
+                    MEDIA_TYPE: {
                         "schema": {"type": "string", "format": "binary"},
                         "example": "a1666865616465…",
                     }
@@ -72,7 +72,7 @@ def router(context: Context) -> APIRouter:
         For a UEID that the ledger has never seen it proves just that.
         """
         data = node.bundle(parse_ueid(ueid), redacted=query.redacted)
-        return Response(data, media_type=BUNDLE, headers=answers.NO_CACHE)
+        return Response(data, media_type=MEDIA_TYPE, headers=answers.NO_CACHE)
 
     @routes.get(
         "/decisions",

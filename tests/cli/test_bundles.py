@@ -86,6 +86,8 @@ def test_omitted_entry_is_named(program: Program, made: Path, trust: Path) -> No
     done = program("verify", made, "--trust", trust)
     assert done.code == 1
     assert done.out.startswith("NOT SOUND: omitted")
+    assert "not proven; " in done.out
+    assert "all that the chip has" not in done.out
 
 
 def test_flipped_byte_is_noticed_or_refused(program: Program, made: Path, trust: Path) -> None:

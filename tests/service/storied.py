@@ -68,6 +68,8 @@ def tell(folder: Path, database: str | None = None, rounds: int = 4) -> Stage:
 def copy_of(made: Path, folder: Path) -> Path:
     """The ledger file, copied for a test to damage."""
     target = folder / "copy.db"
+    for ending in ("-wal", "-shm"):  # of an earlier copy, to which they belonged
+        target.with_name(f"{target.name}{ending}").unlink(missing_ok=True)
     shutil.copyfile(made, target)
     return target
 
