@@ -69,7 +69,7 @@ def serve(
         typer.Option(metavar="FILE", help="Write the address here once requests are answered."),
     ] = None,
 ) -> None:
-    """Cosign the checkpoints of ledgers, and never two that contradict each other.
+    """Cosign checkpoints, and never two that contradict.
 
     The first start makes the key and the memory. Later a memory that is missing is refused: a
     witness that forgot what it cosigned would vouch for a forged history. Do not put back an old
