@@ -23,7 +23,6 @@ from ledger.protocol.statements import Kind
 from ledger.registry.records import Owner
 from ledger.service import history as reads
 from ledger.service import passports as passport_reads
-from ledger.service.bundles import bundle_bytes
 from ledger.service.clock import SimulatedClock, Stopwatch, SystemClock
 from ledger.service.cosigned import (
     Published,
@@ -34,6 +33,7 @@ from ledger.service.cosigned import (
 from ledger.service.follow import Follower
 from ledger.service.keys import NodeKeys, load_or_make_keys
 from ledger.service.publish import publish, require_sound_checkpoint
+from ledger.service.reader import Reader
 from ledger.service.sequence import Sequencer, move_simulated_clock, rewrite_head
 from ledger.service.views import (
     EpochView,
@@ -101,6 +101,7 @@ class Node:
         self.settings = settings
         self.clock: SystemClock | SimulatedClock = settings.clock or SystemClock()
         self._engine = engine
+        self._reader = Reader(engine)
         self._keys = keys
         self._lock = lock
         self._turn = threading.RLock()
@@ -512,20 +513,17 @@ class Node:
 
     def history(self, ueid: bytes, after: int | None, limit: int) -> Page:
         """One chip's custody history."""
-        with reading(self._engine) as connection:
-            return reads.history(connection, ueid, after, limit)
+        return self._reader.history(ueid, after, limit)
 
     def bundle(self, ueid: bytes, *, redacted: bool = False) -> bytes:
         """One chip's passport bundle under the newest checkpoint."""
-        with reading(self._engine) as connection:
-            return bundle_bytes(connection, ueid, redacted=redacted)
+        return self._reader.bundle(ueid, redacted=redacted)
 
     def decisions(
         self, ueid: bytes | None, action: str | None, after: int | None, limit: int
     ) -> Page:
         """Decisions in the log's order."""
-        with reading(self._engine) as connection:
-            return reads.decisions(connection, ueid, action, after, limit)
+        return self._reader.decisions(ueid, action, after, limit)
 
     def ready(self) -> str | None:
         """None, or why the node takes nothing."""
