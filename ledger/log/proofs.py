@@ -1,4 +1,9 @@
-"""Inclusion and consistency proofs (RFC 6962, sections 2.1.1 and 2.1.2).
+"""Inclusion and consistency proofs (RFC 6962, sections 2.1.1 and 2.1.2), and those of subtrees.
+
+A subtree is a range of leaves [start, end) that is a tree of its own inside every larger tree:
+``start`` is a multiple of the smallest power of two that is no less than ``end - start``
+(draft-ietf-plants-merkle-tree-certs). A tree is its own subtree from 0; so a consistency proof is
+the proof that one subtree from 0 is part of a tree.
 
 Both sides walk the same list of leaf ranges: the prover hashes each range, the verifier knows
 from the range on which side its hash belongs. So a proof has exactly one acceptable length.
@@ -40,7 +45,16 @@ def consistency_proof(nodes: Nodes, size1: int, size2: int) -> list[bytes]:
     _require_order(size1, size2)
     if size1 in (0, size2):
         return []
-    return _hash_ranges(nodes, _consistency_ranges(size1, size2))
+    return _hash_ranges(nodes, _consistency_ranges(0, size1, size2))
+
+
+def subtree_proof(nodes: Nodes, start: int, end: int, size: int) -> list[bytes]:
+    """Proof that the subtree [start, end) is part of the tree of ``size`` leaves.
+
+    Refuses a range that is no subtree, or not inside of the tree.
+    """
+    _require_subtree(start, end, size)
+    return _hash_ranges(nodes, _consistency_ranges(start, end, size))
 
 
 def compact_range(nodes: Nodes, size: int) -> CompactRange:
@@ -91,24 +105,45 @@ def verify_consistency(
         if size1 == size2 and root1 != root2:
             raise Refused(Reason.PROOF_INVALID, "one size has two roots: the log has forked")
         return
-    if _roots_from_consistency(size1, size2, root1, proof) != (root1, root2):
+    if _roots_from_consistency(0, size1, size2, root1, proof) != (root1, root2):
         raise Refused(Reason.PROOF_INVALID, "the consistency proof leads to other roots")
 
 
+def verify_subtree(
+    start: int, end: int, size: int, subtree_root: bytes, root: bytes, proof: Sequence[bytes]
+) -> None:
+    """Refuse unless ``proof`` shows that the subtree [start, end) is part of the tree."""
+    _require_subtree(start, end, size)
+    require_hashes((subtree_root, root), "root")
+    if _roots_from_consistency(start, end, size, subtree_root, proof) != (subtree_root, root):
+        raise Refused(Reason.PROOF_INVALID, "the subtree's proof leads to other roots")
+
+
+def verify_subtree_inclusion(
+    leaf_hash: bytes, index: int, start: int, end: int, proof: Sequence[bytes], root: bytes
+) -> None:
+    """Refuse unless ``proof`` shows ``leaf_hash`` at ``index`` of the log, in [start, end)."""
+    _require_subtree(start, end, end)
+    _require_index(index, end)
+    verify_inclusion(leaf_hash, index - start, end - start, proof, root)
+
+
 def _roots_from_consistency(
-    size1: int, size2: int, root1: bytes, proof: Sequence[bytes]
+    start: int, end: int, size: int, subtree_root: bytes, proof: Sequence[bytes]
 ) -> tuple[bytes, bytes]:
-    ranges = _consistency_ranges(size1, size2)
+    ranges = _consistency_ranges(start, end, size)
     _require_length(proof, len(ranges))
     steps = list(zip(ranges, proof, strict=True))
-    if ranges[0][1] == size1:
+    if steps and ranges[0][1] == end:
         old = new = steps.pop(0)[1]
     else:
-        # The old tree is one perfect subtree of the new one, so its root is where both start.
-        old = new = root1
+        # The subtree is one node of the tree, so its root is where both start.
+        old = new = subtree_root
     for (begin, _), sibling in steps:
-        if begin >= size1:
+        if begin >= end:
             new = node_hash(new, sibling)
+        elif begin < start:
+            new = node_hash(sibling, new)
         else:
             old, new = node_hash(sibling, old), node_hash(sibling, new)
     return old, new
@@ -128,23 +163,23 @@ def _inclusion_ranges(index: int, size: int) -> list[Range]:
     return ranges[::-1]
 
 
-def _consistency_ranges(size1: int, size2: int) -> list[Range]:
-    """Leaf ranges of a consistency proof (SUBPROOF of RFC 6962, 2.1.2), deepest first.
+def _consistency_ranges(start: int, end: int, size: int) -> list[Range]:
+    """Leaf ranges of the proof that [start, end) is part of the tree, deepest first.
 
-    Needs 0 < size1 < size2. The first range ends at ``size1`` unless the old tree is a perfect
-    left subtree, whose hash the verifier knows already.
+    From 0 it is SUBPROOF of RFC 6962, 2.1.2. Needs a subtree. The first range ends at ``end``
+    unless the subtree is a node of the tree, whose hash the verifier knows already.
     """
-    begin, end, ranges = 0, size2, []
-    while end != size1:
-        middle = _split(begin, end)
-        if size1 <= middle:
-            ranges.append((middle, end))
-            end = middle
+    left, right, ranges = 0, size, []
+    while left < start or right != end:
+        middle = _split(left, right)
+        if end <= middle:
+            ranges.append((middle, right))
+            right = middle
         else:
-            ranges.append((begin, middle))
-            begin = middle
-    if begin:
-        ranges.append((begin, end))
+            ranges.append((left, middle))
+            left = middle
+    if left > start:
+        ranges.append((left, right))
     return ranges[::-1]
 
 
@@ -170,6 +205,14 @@ def _require_order(size1: int, size2: int) -> None:
     require_size(size2, "size2")
     if size1 > size2:
         raise Refused(Reason.PROOF_INVALID, "the first tree is the larger one", field="size1")
+
+
+def _require_subtree(start: int, end: int, size: int) -> None:
+    require_size(start, "start")
+    require_size(end, "end")
+    _require_order(end, size)
+    if start >= end or start & ((1 << (end - start - 1).bit_length()) - 1):
+        raise Refused(Reason.PROOF_INVALID, "the range is no subtree", field="start")
 
 
 def _require_length(proof: Sequence[bytes], expected: int) -> None:
