@@ -18,6 +18,7 @@ ALWAYS = (Reason.BUSY, Reason.STORAGE)
 """What any route that works on the ledger may answer."""
 _NOT_INGEST = frozenset(
     {
+        *problems.CHALLENGES,
         Reason.NOT_FOUND,
         Reason.METHOD_NOT_ALLOWED,
         Reason.PARAMETER_INVALID,

@@ -60,6 +60,10 @@ STATUS: Mapping[Reason, HTTPStatus] = {
     Reason.KEY_UNKNOWN: _FORBIDDEN,
     Reason.NOT_AUTHORISED: _FORBIDDEN,
     Reason.NOT_CUSTODIAN: _FORBIDDEN,
+    # Who asks, and what may be shown to them.
+    Reason.TOKEN_REQUIRED: HTTPStatus.UNAUTHORIZED,
+    Reason.TOKEN_INVALID: HTTPStatus.UNAUTHORIZED,
+    Reason.TOKEN_SCOPE: _FORBIDDEN,
     # Names something that is not there.
     Reason.PARTY_UNKNOWN: _ABSENT,
     Reason.LICENCE_UNKNOWN: _ABSENT,
@@ -94,6 +98,13 @@ STATUS: Mapping[Reason, HTTPStatus] = {
     Reason.BUSY: _UNAVAILABLE,
     Reason.STORAGE: _UNAVAILABLE,
 }
+
+CHALLENGES: Mapping[Reason, str] = {
+    Reason.TOKEN_REQUIRED: "Bearer",
+    Reason.TOKEN_INVALID: 'Bearer error="invalid_token"',
+    Reason.TOKEN_SCOPE: 'Bearer error="insufficient_scope"',
+}
+"""``WWW-Authenticate`` (RFC 6750, 3): a request without a token is told of no error."""
 
 RECORDED_STATUS = HTTPStatus.CONFLICT
 """An authentic message that contradicts the record and was kept as evidence of that."""
@@ -148,6 +159,8 @@ def of_refused(
     headers = {"Connection": "close"} if close else {}
     if STATUS[refused.reason] is _UNAVAILABLE:
         headers["Retry-After"] = str(retry_after_s)
+    if refused.reason in CHALLENGES:
+        headers |= {"WWW-Authenticate": CHALLENGES[refused.reason], "Vary": "Authorization"}
     body = document(refused.reason, refused.detail, instance, field=refused.field)
     return response(body, headers)
 

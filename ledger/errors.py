@@ -93,6 +93,10 @@ class Reason(StrEnum):
     TILE_PATH = "tile-path-malformed"
     TILE_UNKNOWN = "tile-unknown"
     BUNDLE_MALFORMED = "bundle-malformed"
+    # Access
+    TOKEN_REQUIRED = "token-required"
+    TOKEN_INVALID = "token-invalid"
+    TOKEN_SCOPE = "token-insufficient"
     # Service
     NOT_FOUND = "not-found"
     METHOD_NOT_ALLOWED = "method-not-allowed"
@@ -288,6 +292,18 @@ REASONS: dict[Reason, ReasonInfo] = {
     Reason.BUNDLE_MALFORMED: ReasonInfo(
         "The file is not a passport bundle of a version that this program reads",
         "See docs/bundle.md; make the bundle again.",
+    ),
+    Reason.TOKEN_REQUIRED: ReasonInfo(
+        "Without an access token this is not shown",
+        "Send Authorization: Bearer with a token that the operator gave you (docs/access.md).",
+    ),
+    Reason.TOKEN_INVALID: ReasonInfo(
+        "The access token is malformed, unknown, expired or revoked",
+        "Ask the operator for a new one (docs/access.md); without a token, leave the header out.",
+    ),
+    Reason.TOKEN_SCOPE: ReasonInfo(
+        "The access token's role does not allow this",
+        "Ask for what the role may see (docs/access.md), or use a token of another role.",
     ),
     Reason.NOT_FOUND: ReasonInfo("There is nothing at this address", "See /openapi.json."),
     Reason.METHOD_NOT_ALLOWED: ReasonInfo(

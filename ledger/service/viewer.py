@@ -15,8 +15,9 @@ class AccessRole(StrEnum):
     AUDITOR = "auditor"
 
 
-PUBLIC_KINDS = frozenset({Kind.GENESIS, Kind.PARTY, Kind.POLICY, Kind.EPOCH, Kind.INDEX_ROOT})
-"""Statements about the ledger and its rules, not about chips: anybody may read them."""
+PUBLIC_KINDS = frozenset({Kind.GENESIS, Kind.POLICY, Kind.EPOCH, Kind.INDEX_ROOT})
+"""Statements about the ledger and its rules: anybody may read them. Registrations of parties are
+not among them: with the parties' ids the subject keys in public leaves say who dealt with whom."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +32,18 @@ class Viewer:
         """Every statement of every chip."""
         return self.role in (AccessRole.OFFICER, AccessRole.AUDITOR)
 
+    @property
+    def is_public(self) -> bool:
+        """Somebody without a token."""
+        return self.role is AccessRole.PUBLIC
+
     def sees_kind(self, kind: Kind) -> bool:
         """Whether any statement of this kind may be shown, whatever chip it is about."""
         return self.sees_everything or kind in PUBLIC_KINDS
+
+    def sees_chips_of(self, holder: str) -> bool:
+        """Whether all about a chip may be shown that this party holds now."""
+        return self.sees_everything or (self.role is AccessRole.HOLDER and self.party == holder)
 
 
 EVERYBODY = Viewer(AccessRole.PUBLIC)
