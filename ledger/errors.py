@@ -87,6 +87,18 @@ class Reason(StrEnum):
     # Decisions
     DECISION_SEQUENCE = "decision-sequence"
     DECISION_TRANSITION = "decision-transition"
+    # Ranging
+    RANGING_MALFORMED = "ranging-malformed"
+    RANGING_SESSION = "ranging-session-unknown"
+    RANGING_PROBE = "ranging-probe-repeated"
+    RANGING_REPLAYED = "ranging-replayed"
+    RANGING_LATE = "ranging-late"
+    RANGING_NONCE = "ranging-nonce-mismatch"
+    RANGING_OPENING = "ranging-opening-mismatch"
+    RANGING_ROWS = "ranging-rows-mismatch"
+    LANDMARK_UNKNOWN = "landmark-unknown"
+    LANDMARK_SUSPENDED = "landmark-suspended"
+    DIRECTORY_VERSION = "directory-version"
     # Proofs, notes, tiles
     PROOF_INVALID = "proof-invalid"
     NOTE_MALFORMED = "note-malformed"
@@ -278,6 +290,49 @@ REASONS: dict[Reason, ReasonInfo] = {
     ),
     Reason.DECISION_TRANSITION: ReasonInfo(
         "The chip's state does not allow this decision", "See docs/states.md."
+    ),
+    Reason.RANGING_MALFORMED: ReasonInfo(
+        "The datagram or transcript is not one of ranging",
+        "See docs/ranging.md for the messages to the byte.",
+    ),
+    Reason.RANGING_SESSION: ReasonInfo(
+        "The message does not belong to an open session of this landmark",
+        "Begin a new session, with a session id that was never used.",
+    ),
+    Reason.RANGING_PROBE: ReasonInfo(
+        "The probe has begun or ended already, or was never timed",
+        "Number probes from 0, each once; begin a new session to range again.",
+    ),
+    Reason.RANGING_REPLAYED: ReasonInfo(
+        "The message was sent before", "Send each reply once; a nonce is good for one."
+    ),
+    Reason.RANGING_LATE: ReasonInfo(
+        "The reply or the opening came too late",
+        "Reply at once and open within 30 seconds; range from a faster line.",
+    ),
+    Reason.RANGING_NONCE: ReasonInfo(
+        "The probe was answered for another nonce than the landmark sent",
+        "Answer the landmark's own challenge; a relay that asks ahead is found out here.",
+    ),
+    Reason.RANGING_OPENING: ReasonInfo(
+        "The opened secret does not fit its commitment, or a timed probe is not opened",
+        "Open every probe that was answered, with the secret that was committed to.",
+    ),
+    Reason.RANGING_ROWS: ReasonInfo(
+        "The rows of the ranging report do not fit its root or the signature over it",
+        "Make root and rows_signature from the rows as they stand in the report.",
+    ),
+    Reason.LANDMARK_UNKNOWN: ReasonInfo(
+        "The landmark is not in the directory in force",
+        "Have the authority publish a landmark directory with it.",
+    ),
+    Reason.LANDMARK_SUSPENDED: ReasonInfo(
+        "The directory in force suspends the landmark",
+        "Mend its coordinates or its clock, and have the authority publish the next directory.",
+    ),
+    Reason.DIRECTORY_VERSION: ReasonInfo(
+        "The version is not the one that the landmark directory in force asks for",
+        "A directory takes the next number; a report names the directory in force.",
     ),
     Reason.PROOF_INVALID: ReasonInfo(
         "The Merkle proof does not lead to the root", "Fetch the proof again; if it stays, report."
