@@ -19,8 +19,10 @@ from ledger.log.note import parse_note
 from ledger.log.tiles import tile_nodes
 from ledger.protocol import statements as st
 from ledger.protocol.statements import Kind
+from ledger.service.access import require_chip
 from ledger.service.cosigned import cosigned_checkpoint
 from ledger.service.history import stored_message
+from ledger.service.viewer import OPEN, Viewer
 from ledger.store.log_rows import entry_table, link_table, stored_tiles
 from ledger.store.map_rows import MapRows
 from ledger.store.registry_rows import document_table, key_table
@@ -39,23 +41,33 @@ _REPORTS = (Kind.HEARTBEAT.value, Kind.CONFLICT.value)
 """Kinds of entries that may hold a heartbeat, and so name an epoch."""
 
 
-def read_bundle(connection: Connection, ueid: bytes, *, since: Sequence[int] = ()) -> Bundle:
+def read_bundle(
+    connection: Connection, ueid: bytes, *, since: Sequence[int] = (), referred: bool = True
+) -> Bundle:
     """The bundle of a chip under the newest checkpoint, cosignatures included.
 
     A UEID without entries gives a proof of that. ``since``: sizes of earlier checkpoints to prove
     consistency from. Statements are all there: who may not see them gets ``redact`` of this.
+    ``referred``: also the registrations and epochs that the chip's life refers to.
     Refused: LEDGER_EMPTY before the first checkpoint with a heads map, CLAIM_INVALID for what is
     no UEID, PROOF_INVALID for sizes that do not lie below the checkpoint's.
     """
-    return _Reader(connection, check_ueid(ueid)).read(since)
+    return _Reader(connection, check_ueid(ueid)).read(since, referred)
 
 
-def bundle_bytes(connection: Connection, ueid: bytes, *, redacted: bool = False) -> bytes:
-    """``read_bundle`` as bytes; ``redacted``: with every statement left out that may be."""
-    found = read_bundle(connection, ueid)
+def bundle_bytes(
+    connection: Connection, ueid: bytes, *, redacted: bool = False, viewer: Viewer = OPEN
+) -> bytes:
+    """``read_bundle`` as bytes; ``redacted``: with every statement left out that may be.
+
+    A redacted one is for anybody. So it has no chains of parties and licences either: their ids
+    stand in a bundle's head, and would tell who held the chip. A whole one is Refused
+    (TOKEN_REQUIRED, TOKEN_SCOPE) to who may not see the chip's statements.
+    """
     if redacted:
-        found = redact(found, everything).bundle
-    return found.encode()
+        return redact(read_bundle(connection, ueid, referred=False), everything).bundle.encode()
+    require_chip(connection, viewer, ueid)
+    return read_bundle(connection, ueid).encode()
 
 
 class _Reader:
@@ -63,6 +75,7 @@ class _Reader:
         self._connection = connection
         self._ueid = ueid
         self._kinds: dict[int, str] = {}
+        self._signers: dict[bytes, bytes | None] = {}
         note = cosigned_checkpoint(connection)
         if note is None:
             raise Refused(Reason.LEDGER_EMPTY, "no checkpoint has been published yet")
@@ -73,15 +86,16 @@ class _Reader:
         _, message = self._document(0, Kind.GENESIS)
         self._genesis: st.Genesis = message.body
 
-    def read(self, since: Sequence[int]) -> Bundle:
+    def read(self, since: Sequence[int], referred: bool) -> Bundle:
         chip = self._chain(SubjectKind.CHIP, self._ueid)
         authority = self._chain(SubjectKind.PARTY, self._genesis.authority.id.encode())
         chains = [
             Chain(SubjectKind.CHIP, self._ueid, True, chip),
             Chain(SubjectKind.PARTY, self._genesis.authority.id.encode(), True, authority),
-            *self._registrations([*chip, *authority]),
         ]
-        epochs = self._epochs(chip)
+        if referred:
+            chains += self._registrations([*chip, *authority])
+        epochs = self._epochs(chip) if referred else []
         if epochs:
             chains.append(Chain(SubjectKind.PARTY, st.LEDGER_PARTY.encode(), False, epochs))
         rows = MapRows(self._connection)
@@ -113,7 +127,7 @@ class _Reader:
         return [found[subject] for subject in sorted(found)]
 
     def _names(self, entry: Stored) -> list[tuple[SubjectKind, bytes]]:
-        if entry.body is None:
+        if entry.body is None or self._kinds.get(entry.index) == Kind.HEARTBEAT:
             return []
         message = stored_message(entry.index, entry.body)
         if message.kind is Kind.HEARTBEAT:
@@ -123,11 +137,17 @@ class _Reader:
             for name, kind in _NAMED
             if (value := getattr(message.body, name, None)) is not None
         ]
-        query = select(key_table.c.owner_kind, key_table.c.owner)
-        owner = self._connection.execute(query.where(key_table.c.kid == message.kid)).first()
-        if owner is not None and owner.owner_kind == SubjectKind.PARTY:
-            named.append((SubjectKind.PARTY, bytes(owner.owner)))
-        return named
+        signer = self._signer(message.kid)
+        return named if signer is None else [*named, (SubjectKind.PARTY, signer)]
+
+    def _signer(self, kid: bytes) -> bytes | None:
+        """The party whose key it is; None for a chip's, and for one that is not registered."""
+        if kid not in self._signers:
+            query = select(key_table.c.owner_kind, key_table.c.owner)
+            owner = self._connection.execute(query.where(key_table.c.kid == kid)).first()
+            party = owner is not None and owner.owner_kind == SubjectKind.PARTY
+            self._signers[kid] = bytes(owner.owner) if party else None
+        return self._signers[kid]
 
     def _founders(self) -> list[st.Founder]:
         genesis = self._genesis
