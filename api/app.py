@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from api import handlers, openapi
 from api.context import Context
 from api.metrics import Metrics
-from api.routes import about, health, ingest, log, pages, passports
+from api.routes import about, entries, health, ingest, log, pages, passports
 from api.settings import ServiceSettings
 from ledger.service.node import Node
 
@@ -49,7 +49,7 @@ def create_app(
         lifespan=_lifespan(limits, workers),
     )
     app.router.routes.extend(ingest.routes(context, workers))
-    for part in (about, passports, log, health):
+    for part in (about, passports, entries, log, health):
         app.include_router(part.router(context))
     app.include_router(pages.router(lambda: app.openapi()))
     app.state.metrics = context.metrics

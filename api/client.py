@@ -22,6 +22,7 @@ from api.client_errors import (
     ServiceUnavailable,
     Unreachable,
 )
+from ledger.errors import Refused
 
 __all__ = [
     "AnswerInvalid",
@@ -256,6 +257,20 @@ class Client:
         return errors.successful(self._send("GET", path, params=params)).content
 
     # -- the log ----------------------------------------------------------------------------
+
+    def statements(self, start: int, limit: int = PAGE) -> list[bytes | None]:
+        """Statements of published entries from index ``start`` on; None where one is not shown.
+
+        Perhaps fewer than ``limit``; an empty list says that there is no such entry yet.
+        """
+        from ledger.protocol.entries import decode_statements  # other requests need none of it
+
+        params = {"start": str(start), "limit": str(limit)}
+        response = errors.successful(self._send("GET", "/v1/entries", params=params))
+        try:
+            return decode_statements(response.content, limit=limit)
+        except Refused as error:
+            raise AnswerInvalid(f"the answer is malformed: {error.detail}") from error
 
     def checkpoint(self) -> bytes:
         """The latest signed checkpoint; RequestRefused (not-found) before the first."""

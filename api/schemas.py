@@ -497,6 +497,13 @@ class BundleQuery(Schema):
     redacted: bool = False
 
 
+class EntriesQuery(Schema):
+    """Which entries; ``start`` is the first one's index."""
+
+    start: Annotated[Count, Decimal]
+    limit: Limit = 100
+
+
 class DecisionQuery(Schema):
     """Which decisions, and which page of them; ``after`` is an index."""
 

@@ -30,6 +30,7 @@ from ledger.service.cosigned import (
     extension_proof,
     newest_checkpoint,
 )
+from ledger.service.entries import statements
 from ledger.service.follow import Follower
 from ledger.service.keys import NodeKeys, load_or_make_keys
 from ledger.service.publish import publish, require_sound_checkpoint
@@ -42,6 +43,7 @@ from ledger.service.views import (
     PassportFilter,
     Receipt,
 )
+from ledger.service.viewer import Viewer
 from ledger.store.case_rows import verifier_time
 from ledger.store.cosignature_rows import keep_cosignatures, read_cosignatures
 from ledger.store.engine import (
@@ -499,6 +501,12 @@ class Node:
         """A tile or entry bundle by its path behind ``/log/tile/``."""
         with reading(self._engine) as connection:
             return reads.tile(connection, path, read_head(connection).published_size)
+
+    def statements(self, start: int, limit: int, viewer: Viewer) -> list[bytes | None]:
+        """Statements of published entries in order, each as far as ``viewer`` may see it."""
+        with reading(self._engine) as connection:
+            published_size = read_head(connection).published_size
+            return statements(connection, start, limit, published_size, viewer)
 
     def passports(self, wanted: PassportFilter, after: str | None, limit: int) -> Page:
         """Chips in order of UEID from the one behind ``after`` (hex)."""
