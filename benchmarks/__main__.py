@@ -4,7 +4,7 @@ import argparse
 import importlib
 import sys
 
-PROGRAMS = ("ingest", "history", "demo", "headsmap", "bundle", "served", "freshness")
+PROGRAMS = ("ingest", "history", "demo", "headsmap", "bundle", "served", "freshness", "delays")
 
 
 def main() -> int:
