@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
 
+from api import negotiation
 from ledger.errors import Reason, Refused
 
 COSE = "application/cose"
@@ -29,9 +30,8 @@ def content_type(request: Request, allowed: tuple[str, ...]) -> str:
 
 
 def accepts(request: Request, media: str) -> bool:
-    """Whether the client named ``media`` in Accept (wildcards do not count)."""
-    ranges = request.headers.get("accept", "").lower().split(",")
-    return any(part.partition(";")[0].strip() == media for part in ranges)
+    """Whether the client wants ``media`` by its name in Accept (wildcards do not count)."""
+    return negotiation.names(request.headers.getlist("accept"), media)
 
 
 class UploadEnded(Refused):

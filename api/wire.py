@@ -6,6 +6,8 @@ these end in time, with a problem document where an answer can still be given.
 """
 
 import asyncio
+import re
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import (
@@ -29,6 +31,12 @@ PATIENCE_S = 30.0
 LINGER_S = 2.0
 """How long a refused connection is still read from: closed at once, it would be reset, and the
 client might never see the answer."""
+
+_HOST = re.compile(
+    rb"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*(?::[0-9]*)?"
+    rb"|\[[0-9A-Fa-fVv:.]+[A-Za-z0-9._~!$&'()*+,;=:-]*\](?::[0-9]*)?"
+)
+"""``uri-host [":" port]`` (RFC 3986, 3.2.2); empty where the target has no authority."""
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -98,6 +106,9 @@ class HttpProtocol(HttpToolsProtocol):
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if size > MAX_HEAD_BYTES:
             self._refusal = _head_too_large()
+            raise self._refusal
+        if not _has_host(self.headers, self.parser.get_http_version()):
+            self._refusal = Refused(Reason.HTTP_MALFORMED, "a request names its Host once")
             raise self._refusal
         if len(self.pipeline) == MAX_PIPELINED:
             # The last one that waits ends the connection, and the client asks again.
@@ -264,6 +275,17 @@ def protocol(patience_s: float, max_connections: int = MAX_CONNECTIONS) -> type[
     """The class that uvicorn makes one of for each connection of one service."""
     members = {"patience_s": patience_s, "max_connections": max_connections, "idle": {}}
     return type("HttpProtocol", (HttpProtocol,), members)
+
+
+def _has_host(headers: Sequence[tuple[bytes, bytes]], version: str) -> bool:
+    """Exactly one Host (RFC 9112, 3.2), which HTTP/1.0 alone may leave out.
+
+    Of two, a proxy might go by the first and we by the second.
+    """
+    hosts = [value for name, value in headers if name == b"host"]
+    if not hosts:
+        return version == "1.0"
+    return len(hosts) == 1 and _HOST.fullmatch(hosts[0].strip(b" \t")) is not None
 
 
 def _head_too_large() -> Refused:

@@ -3,12 +3,14 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
+from starlette.requests import Request
 from starlette.responses import Response
 
 from api import answers
 from api.context import Context
 from api.openapi import ALWAYS, problem_responses
 from ledger.errors import Reason, Refused
+from ledger.log.tiles import ENTRIES
 
 OCTETS = "application/octet-stream"
 _TEXT: dict[str, Any] = {
@@ -43,12 +45,12 @@ def router(context: Context) -> APIRouter:
         response_class=_Text,
         responses={200: {"content": _TEXT}, **problem_responses(Reason.NOT_FOUND, *ALWAYS)},
     )
-    def checkpoint() -> Response:
-        """The latest signed checkpoint."""
+    def checkpoint(request: Request) -> Response:
+        """The latest signed checkpoint, with the cosignatures that it has by now."""
         note = node.checkpoint()
         if note is None:
             raise Refused(Reason.NOT_FOUND, "no checkpoint is published yet")
-        return _Text(note, headers=answers.NO_CACHE)
+        return answers.whole(request, note, _Text.media_type, answers.NO_CACHE)
 
     @routes.get(
         "/tile/{path:path}",
@@ -59,6 +61,7 @@ def router(context: Context) -> APIRouter:
         },
     )
     def tile(
+        request: Request,
         path: Annotated[
             str,
             Path(
@@ -67,7 +70,12 @@ def router(context: Context) -> APIRouter:
             ),
         ],
     ) -> Response:
-        """One hash tile or entry bundle; the bytes at a path never change."""
-        return _Octets(node.tile(path), headers=answers.IMMUTABLE)
+        """One hash tile or entry bundle; the bytes at a path never change.
+
+        Entry bundles are compressed where the client takes gzip; hashes would not get smaller.
+        """
+        data = node.tile(path)
+        bundle = path.startswith(f"{ENTRIES}/")
+        return answers.whole(request, data, OCTETS, answers.IMMUTABLE, gzip=bundle)
 
     return routes
