@@ -12,6 +12,7 @@ from api.context import Context
 from api.metrics import Metrics
 from api.routes import about, entries, health, ingest, log, pages, passports
 from api.settings import ServiceSettings
+from ledger.service.clock import Clock, SystemClock
 from ledger.service.node import Node
 
 API_VERSION = "1.0"
@@ -27,13 +28,15 @@ def create_app(
     *,
     settings: ServiceSettings | None = None,
     on_fatal: Callable[[BaseException], None] | None = None,
+    real_time: Clock | None = None,
 ) -> FastAPI:
     """The HTTP service over ``node``, which stays the caller's to open, tick and close.
 
     ``on_fatal`` is told once stored data contradicts itself: the caller has to stop serving.
+    Access tokens expire by ``real_time``, by default the machine's.
     """
     limits = settings or ServiceSettings()
-    context = Context(node, limits, Metrics(node), on_fatal or _ignore)
+    context = Context(node, limits, Metrics(node), on_fatal or _ignore, real_time or SystemClock())
     workers = ingest.Workers(
         singles=ThreadPoolExecutor(2, "ingest"),
         batches=ThreadPoolExecutor(limits.batch_workers, "batch"),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from api.metrics import Metrics
 from api.settings import ServiceSettings
+from ledger.service.clock import Clock
 from ledger.service.node import Node
 
 
@@ -16,3 +17,5 @@ class Context:
     settings: ServiceSettings
     metrics: Metrics
     on_fatal: Callable[[BaseException], None]
+    real_time: Clock
+    """The world's time, by which access tokens expire; the ledger's own may be simulated."""

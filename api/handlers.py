@@ -7,12 +7,14 @@ from weakref import WeakSet
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
+from api.access import depends_on_token
 from api.context import Context
 from api.logs import place
 from api.media import UploadEnded
@@ -156,7 +158,10 @@ class Edge:
 
         async def watched(message: Message) -> None:
             nonlocal began
-            began = began or message["type"] == "http.response.start"
+            if message["type"] == "http.response.start":
+                began = True
+                if depends_on_token(scope):
+                    MutableHeaders(scope=message).append("Vary", "Authorization")
             await send(message)
 
         try:

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api import problems, schemas
+from api.access import SECURITY_SCHEMES
 from api.media import CBOR_SEQ, COSE
 from ledger.errors import Reason
 
@@ -67,6 +68,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
         schema = model.model_json_schema(ref_template=_REF + "{model}")
         models.update(schema.pop("$defs", {}))
         models[model.__name__] = schema
+    document["components"]["securitySchemes"] = SECURITY_SCHEMES
     document["paths"]["/v1/heartbeats"] = {"post": _ingest(heartbeats=True)}
     document["paths"]["/v1/statements"] = {"post": _ingest(heartbeats=False)}
     for operation in _operations(document):

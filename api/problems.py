@@ -171,7 +171,7 @@ def of_refused(
     if STATUS[refused.reason] is _UNAVAILABLE:
         headers["Retry-After"] = str(retry_after_s)
     if refused.reason in CHALLENGES:
-        headers |= {"WWW-Authenticate": CHALLENGES[refused.reason], "Vary": "Authorization"}
+        headers["WWW-Authenticate"] = CHALLENGES[refused.reason]
     body = document(refused.reason, refused.detail, instance, field=refused.field)
     return response(body, headers)
 

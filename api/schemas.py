@@ -356,6 +356,16 @@ class Passport(Schema):
     entries: Count
 
 
+class PublicPassport(Schema):
+    """One chip as it is shown to whoever may not see all about it: what it is, and its state."""
+
+    model_config = _example(ueid=_UEID, model="H100-SXM", manufacturer="maker", state="active")
+    ueid: UeidHex
+    model: str
+    manufacturer: str
+    state: ChipState
+
+
 class HistoryEntry(Schema):
     """One entry of a chip's custody history."""
 

@@ -1,6 +1,6 @@
 """Settings of the HTTP service; each is an environment variable ``CHIP_PASSPORT_HTTP_<NAME>``."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -11,6 +11,7 @@ MAX_BATCH_ITEMS = 4_096
 MAX_CLOCK_BYTES = 1_024
 MAX_PAGE = 1_000
 
+Access = Literal["open", "tokens"]
 Seconds = Annotated[float, Field(gt=0, le=3_600)]
 
 
@@ -42,5 +43,8 @@ class ServiceSettings(BaseSettings):
     """Threads that process batches."""
     read_workers: Annotated[int, Field(ge=1, le=256)] = 8
     """Threads that answer queries."""
+    access: Access = "tokens"
+    """``tokens``: locations and holders are shown to whoever has an access token; ``open``: to
+    everybody who reaches the service."""
     retry_after_s: Annotated[int, Field(ge=1, le=3_600)] = 1
     """``Retry-After`` of a 503, in seconds."""

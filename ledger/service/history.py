@@ -9,19 +9,28 @@ from ledger.log.tiles import ENTRIES, TILE_WIDTH, entry_bundle_encode, parse_til
 from ledger.passport.words import describe
 from ledger.protocol import statements as st
 from ledger.registry.records import Registry, chip_subject
+from ledger.service.access import require_chip, require_known
 from ledger.service.sequence import decision_table
+from ledger.service.viewer import OPEN, Viewer
 from ledger.service.views import Page
 from ledger.store.log_rows import entry_table, link_table, tile_table
-from ledger.store.registry_rows import StoreRegistry
+from ledger.store.registry_rows import StoreRegistry, chip_table
 from ledger.values import subject_key
 
 WITHHELD = "statement withheld"
 
 
-def history(connection: Connection, ueid: bytes, after: int | None, limit: int) -> Page:
-    """A chip's entries in order, from the one behind sequence number ``after``."""
+def history(
+    connection: Connection, ueid: bytes, after: int | None, limit: int, *, viewer: Viewer = OPEN
+) -> Page:
+    """A chip's entries in order, from the one behind sequence number ``after``.
+
+    Refused: CHIP_UNKNOWN; TOKEN_REQUIRED or TOKEN_SCOPE for who may not see them.
+    """
     registry = StoreRegistry(connection)
+    require_known(viewer)
     registry.chip(ueid)
+    require_chip(connection, viewer, ueid)
     query = (
         select(
             link_table.c.seq,
@@ -87,10 +96,20 @@ def signer_name(registry: Registry, message: st.Message) -> str:
 
 
 def decisions(
-    connection: Connection, ueid: bytes | None, action: str | None, after: int | None, limit: int
+    connection: Connection,
+    ueid: bytes | None,
+    action: str | None,
+    after: int | None,
+    limit: int,
+    *,
+    viewer: Viewer = OPEN,
 ) -> Page:
-    """Decisions in the log's order, of one chip or all, of one action or all."""
+    """Decisions in the log's order, of one chip or all, of one action or all.
+
+    A holder gets those about the chips that it holds now, and is refused (TOKEN_SCOPE) another's.
+    """
     registry = StoreRegistry(connection)
+    require_known(viewer)
     query = (
         select(
             decision_table.c.idx,
@@ -105,7 +124,11 @@ def decisions(
     )
     if ueid is not None:
         registry.chip(ueid)
+        require_chip(connection, viewer, ueid)
         query = query.where(decision_table.c.ueid == ueid)
+    elif not viewer.sees_everything:
+        held = select(chip_table.c.ueid).where(chip_table.c.holder == viewer.party)
+        query = query.where(decision_table.c.ueid.in_(held))
     if action is not None:
         query = query.where(decision_table.c.action == action)
     rows = connection.execute(query).mappings().all()

@@ -36,6 +36,7 @@ from ledger.service.keys import NodeKeys, load_or_make_keys
 from ledger.service.publish import publish, require_sound_checkpoint
 from ledger.service.reader import Reader
 from ledger.service.sequence import Sequencer, move_simulated_clock, rewrite_head
+from ledger.service.viewer import OPEN, Viewer
 from ledger.service.views import (
     EpochView,
     LedgerStatus,
@@ -43,7 +44,6 @@ from ledger.service.views import (
     PassportFilter,
     Receipt,
 )
-from ledger.service.viewer import Viewer
 from ledger.store.case_rows import verifier_time
 from ledger.store.cosignature_rows import keep_cosignatures, read_cosignatures
 from ledger.store.engine import (
@@ -508,30 +508,44 @@ class Node:
             published_size = read_head(connection).published_size
             return statements(connection, start, limit, published_size, viewer)
 
-    def passports(self, wanted: PassportFilter, after: str | None, limit: int) -> Page:
+    def viewer(self, token: str, now_ms: int) -> Viewer:
+        """Who asks with this access token at ``now_ms``, real time; see ``Reader``."""
+        return self._reader.viewer(token, now_ms)
+
+    def passports(
+        self, wanted: PassportFilter, after: str | None, limit: int, *, viewer: Viewer = OPEN
+    ) -> Page:
         """Chips in order of UEID from the one behind ``after`` (hex)."""
         start = None if after is None else _cursor_bytes(after)
         with reading(self._engine) as connection:
-            return passport_reads.passports(connection, wanted, start, limit, self._live)
+            return passport_reads.passports(
+                connection, wanted, start, limit, self._live, viewer=viewer
+            )
 
-    def passport(self, ueid: bytes) -> dict[str, Any]:
+    def passport(self, ueid: bytes, *, viewer: Viewer = OPEN) -> dict[str, Any]:
         """One chip's passport."""
         with reading(self._engine) as connection:
-            return passport_reads.passport(connection, ueid, self._live)
+            return passport_reads.passport(connection, ueid, self._live, viewer=viewer)
 
-    def history(self, ueid: bytes, after: int | None, limit: int) -> Page:
+    def history(self, ueid: bytes, after: int | None, limit: int, *, viewer: Viewer = OPEN) -> Page:
         """One chip's custody history."""
-        return self._reader.history(ueid, after, limit)
+        return self._reader.history(ueid, after, limit, viewer=viewer)
 
-    def bundle(self, ueid: bytes, *, redacted: bool = False) -> bytes:
+    def bundle(self, ueid: bytes, *, redacted: bool = False, viewer: Viewer = OPEN) -> bytes:
         """One chip's passport bundle under the newest checkpoint."""
-        return self._reader.bundle(ueid, redacted=redacted)
+        return self._reader.bundle(ueid, redacted=redacted, viewer=viewer)
 
     def decisions(
-        self, ueid: bytes | None, action: str | None, after: int | None, limit: int
+        self,
+        ueid: bytes | None,
+        action: str | None,
+        after: int | None,
+        limit: int,
+        *,
+        viewer: Viewer = OPEN,
     ) -> Page:
         """Decisions in the log's order."""
-        return self._reader.decisions(ueid, action, after, limit)
+        return self._reader.decisions(ueid, action, after, limit, viewer=viewer)
 
     def ready(self) -> str | None:
         """None, or why the node takes nothing."""

@@ -1,16 +1,18 @@
 """Passports: what the ledger knows of a chip at present, as JSON."""
 
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from ledger.appraisal.case import Case
-from ledger.errors import Reason, Refused
 from ledger.protocol import statements as st
 from ledger.registry.records import Chip, ChipState, Registry, chip_subject
+from ledger.service.access import require_known
 from ledger.service.flags import flag_reasons
 from ledger.service.history import decision_item
 from ledger.service.sequence import decision_table
+from ledger.service.viewer import OPEN, Viewer
 from ledger.service.views import Page, PassportFilter
 from ledger.store.case_rows import load_cases
 from ledger.store.log_rows import chunks, entry_table, subject_table
@@ -24,8 +26,18 @@ def passports(
     after: bytes | None,
     limit: int,
     live: dict[bytes, Case] | None = None,
+    *,
+    viewer: Viewer = OPEN,
 ) -> Page:
-    """Passports in order of UEID. ``live`` are the running verifier's cases, where there is one."""
+    """Passports in order of UEID. ``live`` are the running verifier's cases, where there is one.
+
+    A holder gets those of the chips that it holds now; Refused (TOKEN_REQUIRED) for the public.
+    """
+    require_known(viewer)
+    if not viewer.sees_everything:
+        if viewer.party is None or wanted.holder not in (None, viewer.party):
+            return Page()
+        wanted = replace(wanted, holder=viewer.party)
     query = select(chip_table).order_by(chip_table.c.ueid).limit(limit + 1)
     for name in ("state", "holder", "country", "model"):
         value = getattr(wanted, name)
@@ -40,13 +52,27 @@ def passports(
 
 
 def passport(
-    connection: Connection, ueid: bytes, live: dict[bytes, Case] | None = None
+    connection: Connection,
+    ueid: bytes,
+    live: dict[bytes, Case] | None = None,
+    *,
+    viewer: Viewer = OPEN,
 ) -> dict[str, Any]:
-    """One chip's passport; refuses an unknown UEID."""
-    chip = StoreRegistry(connection).find_chip(ueid)
-    if chip is None:
-        raise Refused(Reason.CHIP_UNKNOWN, f"no chip {ueid.hex()}", field="ueid")
+    """One chip's passport, in short for whoever may not see all of it; refuses an unknown UEID."""
+    chip = StoreRegistry(connection).chip(ueid)
+    if not viewer.sees_chips_of(chip.holder):
+        return _short(chip)
     return _items(connection, [chip], live)[0]
+
+
+def _short(chip: Chip) -> dict[str, Any]:
+    """What anybody may know who knows the UEID: what it is, and whether it may go on."""
+    return {
+        "ueid": chip.ueid.hex(),
+        "model": chip.model,
+        "manufacturer": chip.manufacturer,
+        "state": chip.state.value,
+    }
 
 
 def _items(

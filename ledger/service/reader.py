@@ -9,13 +9,19 @@ from sqlalchemy import Engine
 
 from ledger.service import history as reads
 from ledger.service import passports as passport_reads
+from ledger.service.tokens import viewer_by_token
+from ledger.service.viewer import OPEN, Viewer
 from ledger.service.views import Page, PassportFilter
 from ledger.store.engine import open_engine, reading
 from ledger.store.revision import require_current
 
 
 class Reader:
-    """A ledger open for reading; the verifier's view is as of its stored position."""
+    """A ledger open for reading; the verifier's view is as of its stored position.
+
+    Every question takes a ``viewer``, by default one who sees everything: whoever may read the
+    database's file needs no leave of ours. A service passes on who asks.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -35,31 +41,44 @@ class Reader:
         """Let go of the database."""
         self._engine.dispose()
 
-    def passports(self, wanted: PassportFilter, after: bytes | None, limit: int) -> Page:
+    def viewer(self, token: str, now_ms: int) -> Viewer:
+        """Who asks with this access token; ``Refused`` where it is none that is in force."""
+        with reading(self._engine) as connection:
+            return viewer_by_token(connection, token, now_ms)
+
+    def passports(
+        self, wanted: PassportFilter, after: bytes | None, limit: int, *, viewer: Viewer = OPEN
+    ) -> Page:
         """Chips in order of UEID from the one behind ``after``."""
         with reading(self._engine) as connection:
-            return passport_reads.passports(connection, wanted, after, limit)
+            return passport_reads.passports(connection, wanted, after, limit, viewer=viewer)
 
-    def passport(self, ueid: bytes) -> dict[str, Any]:
+    def passport(self, ueid: bytes, *, viewer: Viewer = OPEN) -> dict[str, Any]:
         """One chip's passport; an unknown chip is ``Refused``."""
         with reading(self._engine) as connection:
-            return passport_reads.passport(connection, ueid)
+            return passport_reads.passport(connection, ueid, viewer=viewer)
 
-    def history(self, ueid: bytes, after: int | None, limit: int) -> Page:
+    def history(self, ueid: bytes, after: int | None, limit: int, *, viewer: Viewer = OPEN) -> Page:
         """One chip's entries, oldest first, from the one behind sequence number ``after``."""
         with reading(self._engine) as connection:
-            return reads.history(connection, ueid, after, limit)
+            return reads.history(connection, ueid, after, limit, viewer=viewer)
 
-    def bundle(self, ueid: bytes, *, redacted: bool = False) -> bytes:
+    def bundle(self, ueid: bytes, *, redacted: bool = False, viewer: Viewer = OPEN) -> bytes:
         """One chip's passport bundle under the newest checkpoint; see ``ledger.bundle``."""
         from ledger.service.bundles import bundle_bytes  # other questions need none of it
 
         with reading(self._engine) as connection:
-            return bundle_bytes(connection, ueid, redacted=redacted)
+            return bundle_bytes(connection, ueid, redacted=redacted, viewer=viewer)
 
     def decisions(
-        self, ueid: bytes | None, action: str | None, after: int | None, limit: int
+        self,
+        ueid: bytes | None,
+        action: str | None,
+        after: int | None,
+        limit: int,
+        *,
+        viewer: Viewer = OPEN,
     ) -> Page:
         """Decisions in the log's order from the one behind entry ``after``."""
         with reading(self._engine) as connection:
-            return reads.decisions(connection, ueid, action, after, limit)
+            return reads.decisions(connection, ueid, action, after, limit, viewer=viewer)

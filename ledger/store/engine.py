@@ -76,11 +76,17 @@ def shown_database(database: str) -> str:
     return url.render_as_string(hide_password=True)
 
 
-def open_engine(database: str, *, read_only: bool = False, create: bool = True) -> Engine:
-    """Connect and assert what durability needs; ``ConfigurationError`` where it is not so."""
+def open_engine(
+    database: str, *, read_only: bool = False, create: bool = True, examine: bool = True
+) -> Engine:
+    """Connect and assert what durability needs; ``ConfigurationError`` where it is not so.
+
+    ``examine``: look through a SQLite file's pages before it is written to, which takes the longer
+    the larger the file is; whoever writes a row beside a running service leaves it to that one.
+    """
     url = database_url(database)
     if url.get_backend_name() == "sqlite":
-        engine = _open_sqlite(url, read_only, create)
+        engine = _open_sqlite(url, read_only, create, examine and not read_only)
     else:
         engine = _open_postgresql(url)
     engine.update_execution_options(**{_OUTCOME: _Outcome()})
@@ -120,7 +126,7 @@ def _open_postgresql(url: URL) -> Engine:
     return engine
 
 
-def _open_sqlite(url: URL, read_only: bool, create: bool) -> Engine:
+def _open_sqlite(url: URL, read_only: bool, create: bool, examine: bool) -> Engine:
     path = Path(url.database or "")
     if not url.database or url.database == ":memory:":
         raise ConfigurationError("a ledger lives in a file; give its path")
@@ -158,7 +164,7 @@ def _open_sqlite(url: URL, read_only: bool, create: bool) -> Engine:
         with engine.connect() as connection:
             mode = connection.execute(text("PRAGMA journal_mode")).scalar()
             synchronous = connection.execute(text("PRAGMA synchronous")).scalar()
-            check = "SELECT 'ok'" if read_only else "PRAGMA quick_check(1)"
+            check = "PRAGMA quick_check(1)" if examine else "SELECT 'ok'"
             damage = connection.execute(text(check)).scalar()
     except SQLAlchemyError as error:
         engine.dispose()

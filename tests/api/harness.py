@@ -42,7 +42,8 @@ class Http:
 
 @contextmanager
 def serving(node: Any, **settings: Any) -> Iterator[Http]:
-    """An app over ``node``."""
+    """An app over ``node``; open to everybody unless told otherwise."""
+    settings.setdefault("access", "open")
     with asyncio.Runner() as runner:
         yield Http(runner, create_app(node, settings=ServiceSettings(**settings)))
 

@@ -84,7 +84,8 @@ def test_every_request_and_answer_of_ours_has_an_example(document: dict[str, Any
 
 
 def _model_of(schema: dict[str, Any]) -> str:
-    return (schema.get("items") or schema).get("$ref", "").rpartition("/")[2]
+    first = schema.get("items") or next(iter(schema.get("anyOf", ())), schema)
+    return first.get("$ref", "").rpartition("/")[2]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ _MEMBERS = {"type", "title", "status", "detail", "reason", "field", "remedy", "i
 def test_every_reason_has_a_client_error_or_unavailable_status():
     assert set(problems.STATUS) == set(Reason)
     assert {int(status) for status in problems.STATUS.values()} <= {
-        400, 403, 404, 405, 408, 409, 413, 415, 422, 429, 503,
+        400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 503,
     }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from api.app import create_app
+from api.settings import ServiceSettings
 from ledger.service.node import Node
 from tests.api.conftest import open_node
 from tests.api.harness import CBOR_SEQ, COSE
@@ -65,7 +66,7 @@ def used_ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 def test_no_operation_breaks_or_answers_what_it_does_not_document(
     used_ledger: Node, mode: schemathesis.GenerationMode
 ):
-    app = create_app(used_ledger)
+    app = create_app(used_ledger, settings=ServiceSettings(access="open"))
     schema = schemathesis.openapi.from_asgi("/openapi.json", app)
     schema.config.generation.update(modes=[mode])
     operations = [found.ok() for found in schema.get_all_operations()]

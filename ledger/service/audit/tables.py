@@ -31,6 +31,7 @@ from ledger.store.registry_rows import (
     party_row,
     party_table,
 )
+from ledger.store.token_rows import token_table
 from ledger.values import sha256
 
 Row = Mapping[str, Any]
@@ -84,6 +85,7 @@ _TABLES = (
     decision_table,
     case_table,
     case_licence_table,
+    token_table,
 )
 
 
@@ -107,7 +109,7 @@ def check_links(connection: Connection, expected: int, count: int) -> None:
 
 
 def check_subjects(
-    connection: Connection, chains: Mapping[bytes, tuple[Subject, int, bytes]]
+    connection: Connection, chains: Mapping[bytes, tuple[Subject | None, int, bytes]]
 ) -> None:
     """Count and head of every subject."""
     expected = (
@@ -119,6 +121,7 @@ def check_subjects(
             "head": head,
         }
         for key, (subject, count, head) in chains.items()
+        if subject is not None
     )
     _compare(connection, subject_table, ("subject",), expected)
 

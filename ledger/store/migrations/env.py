@@ -8,6 +8,7 @@ from sqlmodel import SQLModel
 from ledger.store import cosignature_rows as cosignature_rows
 from ledger.store import map_tables as map_tables
 from ledger.store import tables as tables
+from ledger.store import token_rows as token_rows
 
 
 def render(kind: str, item: Any, _context: object) -> str | Literal[False]:
