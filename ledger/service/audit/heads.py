@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from ledger.log.headsmap_update import MapUpdate, update
+from ledger.log.headsmap_update import MapUpdate, TileKey, update
 from ledger.log.tiles import Tile
 from ledger.protocol.statements import Genesis, IndexRoot
 from ledger.service.audit.report import FaultFound
@@ -14,13 +14,25 @@ from ledger.store.map_rows import differences
 class MapCheck:
     """Makes the map again, index-root by index-root, from the entries alone."""
 
-    def __init__(self) -> None:
-        self._bits = 0
-        self._buckets: dict[int, bytes] = {}
-        self._tiles: dict[tuple[int, int], bytes] = {}
-        self._changes: dict[bytes, tuple[int, bytes]] = {}
-        self.count = 0
+    def __init__(
+        self,
+        bits: int = 0,
+        buckets: dict[int, bytes] | None = None,
+        tiles: dict[TileKey, bytes] | None = None,
+        pending: dict[bytes, tuple[int, bytes]] | None = None,
+        count: int = 0,
+    ) -> None:
+        """From nothing, or as of an entry: the map of the newest index-root, what is new since."""
+        self._bits = bits
+        self._buckets = {} if buckets is None else buckets
+        self._tiles = {} if tiles is None else tiles
+        self.pending = {} if pending is None else pending
+        """Subjects with entries behind the newest index-root: how many they have now, and the
+        newest's leaf hash."""
+        self.count = count
         """Index-roots passed."""
+        self.changed = MapUpdate({}, {}, b"", b"")
+        """Buckets and tiles that index-roots have changed since the caller last cleared them."""
 
     def found(self, genesis: Genesis) -> None:
         """The genesis fixes the number of buckets."""
@@ -28,17 +40,19 @@ class MapCheck:
 
     def add(self, subject: bytes, count: int, head: bytes) -> None:
         """A subject has ``count`` entries now, the newest with leaf hash ``head``."""
-        self._changes[subject] = (count, head)
+        self.pending[subject] = (count, head)
 
     def index_root(self, index: int, body: IndexRoot) -> None:
         """Compare what entry ``index`` commits to with what the entries before it make."""
         place = f"entry {index}"
         if body.size != index:
             raise FaultFound(place, f"it speaks of {body.size} entries, {index} are before it")
-        done = update(self._get_buckets, self._get_tiles, self._bits, self._changes)
-        self._buckets |= done.buckets
-        self._tiles |= done.tiles
-        self._changes = {}
+        done = update(self._get_buckets, self._get_tiles, self._bits, self.pending)
+        for kept in (self._buckets, self.changed.buckets):
+            kept.update(done.buckets)
+        for stored in (self._tiles, self.changed.tiles):
+            stored.update(done.tiles)
+        self.pending = {}
         if body.root != done.root:
             raise FaultFound(place, "its root is not that of the heads map the entries make")
         self.count += 1

@@ -22,21 +22,27 @@ class FaultFound(ChipPassportError):
 
 
 @dataclass(slots=True)
-class CheckReport:
-    """Counts of what was re-derived up to the end, or up to the first fault."""
+class Tally:
+    """Counts of what was re-derived from entries, up to the last one or up to the first fault."""
 
     entries: int = 0
     signatures: int = 0
     conflicts: int = 0
     decisions: int = 0
+    origin: str | None = None
+    genesis: str | None = None
+
+
+@dataclass(slots=True)
+class CheckReport(Tally):
+    """What a check counted, and the fault at which it ended."""
+
     checkpoints: int = 0
     tiles: int = 0
     chips: int = 0
     verifier_position: int = 0
     """Entries that the verifier had read when it last saved its state; it may have read more."""
     root: str | None = None
-    origin: str | None = None
-    genesis: str | None = None
     faults: list[Fault] = field(default_factory=list)
 
     @property

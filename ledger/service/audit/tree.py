@@ -23,6 +23,17 @@ CLOCK_TOLERANCE_MS = MILLIS_PER_DAY
 the ledger's time further ahead than this does not start."""
 
 
+def require_tile(level: int, n: int, found: bytes | None, made: bytes) -> None:
+    """A tile is the one that the entries make."""
+    if found is None:
+        raise FaultFound(f"tile {level}/{n}", "it is missing")
+    if found != made:
+        at = next((i for i in range(0, len(made), 32) if found[i : i + 32] != made[i : i + 32]), 0)
+        raise FaultFound(
+            f"tile {level}/{n}", f"hash {at // 32} is not the one that the entries make"
+        )
+
+
 class TreeCheck:
     """Grows the tree again, entry by entry, beside the stored tiles and checkpoints."""
 
@@ -95,15 +106,7 @@ class TreeCheck:
         query = select(tile_table.c.data).where(tile_table.c.level == level, tile_table.c.n == n)
         stored = self._connection.execute(query).scalar()
         self._report.tiles += 1
-        if stored is None:
-            raise FaultFound(f"tile {level}/{n}", "it is missing")
-        if stored != data:
-            at = next(
-                (i for i in range(0, len(data), 32) if stored[i : i + 32] != data[i : i + 32]), 0
-            )
-            raise FaultFound(
-                f"tile {level}/{n}", f"hash {at // 32} is not the one that the entries make"
-            )
+        require_tile(level, n, stored, data)
 
     def _check_checkpoint(self, row: Any) -> None:
         place = f"checkpoint {row['size']}"

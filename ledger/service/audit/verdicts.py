@@ -6,21 +6,32 @@ somebody else's decision took its sequence number or changed the chip's state.
 """
 
 from collections import deque
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from ledger.appraisal.appraiser import Appraiser, LoggedEntry
 from ledger.protocol import statements as st
 from ledger.protocol.statements import Action, Kind
 from ledger.registry.records import Registry, state_after
-from ledger.service.audit.report import CheckReport, FaultFound
+from ledger.service.audit.report import FaultFound, Tally
+
+
+class Due(NamedTuple):
+    """A decision that is due, and the entry with which it fell due: index and received time."""
+
+    cause: int
+    received_ms: int
+    draft: st.Decision
 
 
 class VerdictCheck:
-    """Runs the appraiser along with the check."""
+    """Runs the appraiser along with the replay."""
 
-    def __init__(self, appraiser: Appraiser, report: CheckReport) -> None:
+    def __init__(self, appraiser: Appraiser, tally: Tally, due: Iterable[Due] = ()) -> None:
         self.appraiser = appraiser
-        self._report = report
-        self._due: deque[tuple[int, st.Decision]] = deque()
+        self.due: deque[Due] = deque(due)
+        """Decisions that are not on the log yet, oldest first."""
+        self._tally = tally
 
     def before(self, entry: LoggedEntry, registry: Registry) -> None:
         """Compare a verifier's decision with what is due; ``registry`` is as before the entry."""
@@ -31,10 +42,10 @@ class VerdictCheck:
         genesis = registry.genesis
         if owner is None or genesis is None or owner.ident.decode() != genesis.verifier.id:
             return
-        while self._due:
-            cause, draft = self._due.popleft()
+        while self.due:
+            cause, _, draft = self.due.popleft()
             if draft == message.body:
-                self._report.decisions += 1
+                self._tally.decisions += 1
                 return
             if not _overtaken(registry, draft):
                 raise FaultFound(
@@ -47,18 +58,21 @@ class VerdictCheck:
 
     def after(self, entry: LoggedEntry) -> None:
         """Let the appraiser read the entry."""
-        self._due += [(entry.index, draft) for draft in self.appraiser.feed(entry)]
+        drafts = self.appraiser.feed(entry)
+        self.due += [Due(entry.index, entry.received_ms, draft) for draft in drafts]
 
-    def finish(self, registry: Registry, position: int) -> None:
-        """Every decision due from what the verifier had read at its last save has to be there.
+    def finish(self, registry: Registry, has_to_be_there: Callable[[Due], bool]) -> int:
+        """Every due decision of which that holds has to be on the log; gives how many are not.
 
-        What was due before its newest decision on the log ``before`` has demanded already.
+        What was due before the verifier's newest decision ``before`` has demanded already.
         """
-        for cause, draft in self._due:
-            if cause < position and not _overtaken(registry, draft):
-                raise FaultFound(
-                    f"entry {cause}", f"the decision that it makes due is missing: {_short(draft)}"
-                )
+        waiting = [due for due in self.due if not _overtaken(registry, due.draft)]
+        for due in filter(has_to_be_there, waiting):
+            raise FaultFound(
+                f"entry {due.cause}",
+                f"the decision that it makes due is missing: {_short(due.draft)}",
+            )
+        return len(waiting)
 
 
 def _overtaken(registry: Registry, draft: st.Decision) -> bool:
