@@ -20,6 +20,8 @@ ENTRIES: Final = "entries"
 
 _PATH = re.compile(r"tile/(entries|[0-9]{1,2})/((?:x[0-9]{3}/){0,6}[0-9]{3})(?:\.p/([0-9]{1,3}))?")
 
+_LEVEL_0 = "tile/0/"
+
 
 class Tile(NamedTuple):
     """Hash tile ``n`` of a level as it stands in a tree of some size: 1..256 hashes wide."""
@@ -76,6 +78,18 @@ def parse_tile_path(path: str) -> TilePath:
     if tile_path(*parsed) != path:
         raise Refused(Reason.TILE_PATH, "numbers carry no additional zeroes, a full tile no width")
     return parsed
+
+
+def index_path(index: int) -> str:
+    """The index as tile paths write it: ``x001/x234/067``."""
+    return tile_path(0, index).removeprefix(_LEVEL_0)
+
+
+def parse_index_path(path: str) -> int:
+    """Inverse of :func:`index_path`; refuses every other spelling."""
+    if "." in path:
+        raise Refused(Reason.TILE_PATH, "a width belongs to tiles")
+    return parse_tile_path(_LEVEL_0 + path).n
 
 
 def tiles_for_size(size: int) -> list[LevelTiles]:

@@ -71,6 +71,13 @@ class Reader:
             return bundle_bytes(connection, ueid, redacted=redacted, viewer=viewer)
 
     def decisions(
+    def proof(self, index: int) -> bytes:
+        """The proof file (C2SP tlog-proof) of an entry that a checkpoint covers."""
+        from ledger.service.proofs import entry_proof  # other questions need none of it
+
+        with reading(self._engine) as connection:
+            return entry_proof(connection, index).encode()
+
         self,
         ueid: bytes | None,
         action: str | None,
