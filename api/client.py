@@ -280,6 +280,14 @@ class Client:
         """A tile or entry bundle; ``path`` as in ``0/x001/234.p/17`` or ``entries/000``."""
         return errors.successful(self._send("GET", f"/log/tile/{path}")).content
 
+    def heads(self, path: str) -> bytes:
+        """A part of the heads map; ``path`` as in ``1024/index-root`` or ``1024/bucket/007``."""
+        return errors.successful(self._send("GET", f"/log/heads/{path}")).content
+
+    def proof(self, index: int) -> bytes:
+        """The proof file of an entry (``ledger.log.proof_file``); RequestRefused (not-found)."""
+        return errors.successful(self._send("GET", f"/log/proof/{index}")).content
+
     # -- transport --------------------------------------------------------------------------
 
     def _get(self, path: str, params: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -290,14 +298,6 @@ class Client:
     ) -> Iterator[dict[str, Any]]:
         wanted = {key: value for key, value in filters.items() if value is not None}
         wanted["limit"] = str(page)
-    def heads(self, path: str) -> bytes:
-        """A part of the heads map; ``path`` as in ``1024/index-root`` or ``1024/bucket/007``."""
-        return errors.successful(self._send("GET", f"/log/heads/{path}")).content
-
-    def proof(self, index: int) -> bytes:
-        """The proof file of an entry (``ledger.log.proof_file``); RequestRefused (not-found)."""
-        return errors.successful(self._send("GET", f"/log/proof/{index}")).content
-
         while True:
             found = self._get(path, wanted)
             with errors.reading():

@@ -32,8 +32,8 @@ from ledger.service.cosigned import (
 )
 from ledger.service.entries import statements
 from ledger.service.follow import Follower
-from ledger.service.keys import NodeKeys, load_or_make_keys
 from ledger.service.heads import heads
+from ledger.service.keys import NodeKeys, load_or_make_keys
 from ledger.service.publish import publish, require_sound_checkpoint
 from ledger.service.reader import Reader
 from ledger.service.sequence import Sequencer, move_simulated_clock, rewrite_head
@@ -503,6 +503,15 @@ class Node:
         with reading(self._engine) as connection:
             return reads.tile(connection, path, read_head(connection).published_size)
 
+    def heads(self, path: str) -> bytes:
+        """A part of the newest checkpoint's heads map by its path behind ``/log/heads/``."""
+        with reading(self._engine) as connection:
+            return heads(connection, path)
+
+    def proof(self, index: int) -> bytes:
+        """The proof file of an entry under the newest checkpoint; see ``Reader``."""
+        return self._reader.proof(index)
+
     def statements(self, start: int, limit: int, viewer: Viewer) -> list[bytes | None]:
         """Statements of published entries in order, each as far as ``viewer`` may see it."""
         with reading(self._engine) as connection:
@@ -554,15 +563,6 @@ class Node:
             self._look_for_genesis()
         except StorageError as error:
             return f"the database does not answer: {error}"
-    def heads(self, path: str) -> bytes:
-        """A part of the newest checkpoint's heads map by its path behind ``/log/heads/``."""
-        with reading(self._engine) as connection:
-            return heads(connection, path)
-
-    def proof(self, index: int) -> bytes:
-        """The proof file of an entry under the newest checkpoint; see ``Reader``."""
-        return self._reader.proof(index)
-
         if self._fatal is not None:
             return self._fatal
         failure = write_failure(self._engine)

@@ -70,7 +70,6 @@ class Reader:
         with reading(self._engine) as connection:
             return bundle_bytes(connection, ueid, redacted=redacted, viewer=viewer)
 
-    def decisions(
     def proof(self, index: int) -> bytes:
         """The proof file (C2SP tlog-proof) of an entry that a checkpoint covers."""
         from ledger.service.proofs import entry_proof  # other questions need none of it
@@ -78,6 +77,7 @@ class Reader:
         with reading(self._engine) as connection:
             return entry_proof(connection, index).encode()
 
+    def decisions(
         self,
         ueid: bytes | None,
         action: str | None,
