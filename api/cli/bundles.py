@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from api.cli.errors import EXIT_UNSOUND, UsageError
-from api.cli.options import Database, Json, Url
+from api.cli.options import Database, Json, TokenFile, Url
 from ledger.errors import Refused
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def bundle(
     ] = False,
     database: Database = None,
     url: Url = None,
+    token_file: TokenFile = None,
 ) -> None:
     """Write a chip's whole history into one file.
 
@@ -47,15 +48,31 @@ def bundle(
     from api.cli import output as screen
     from api.cli.sources import full_ueid, open_source
 
-    with open_source(database, url) as source:
+    with open_source(database, url, token_file) as source:
         data = source.bundle(full_ueid(source, ueid), redacted=redacted)
-    part = output.with_name(f"{output.name}.part")
-    try:
-        part.write_bytes(data)
-        part.replace(output)
-    except OSError as error:
-        raise UsageError(f"cannot write {output}: {error.strerror}") from error
+    _write(output, data)
     screen.notice(f"wrote {output}, {len(data):,} bytes; check it with: chip-passport verify")
+
+
+def checkpoint(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write it.")
+    ],
+    database: Database = None,
+    url: Url = None,
+) -> None:
+    """Keep the ledger's newest checkpoint.
+
+    Its signature binds the ledger to everything up to there. Give it to "chip-passport verify
+    --remembered" later: a ledger that has been made anew since, or put back, does not extend it.
+    """
+    from api.cli import output as screen
+    from api.cli.sources import open_source
+
+    with open_source(database, url) as source:
+        note = source.checkpoint()
+    _write(output, note)
+    screen.notice(f"wrote {output}: {_summary(note)}")
 
 
 def verify(
@@ -134,6 +151,24 @@ def _policy(path: Path | None) -> "TrustPolicy | None":
         return TrustPolicy.parse(_read(path))
     except Refused as refusal:
         raise UsageError(f"{path} is no trust policy: {refusal}") from refusal
+
+
+def _summary(note: bytes) -> str:
+    from ledger.log.checkpoint import Checkpoint
+    from ledger.log.note import parse_note
+
+    found = Checkpoint.decode(parse_note(note).text)
+    return f"{found.origin}, {found.size:,} entries"
+
+
+def _write(path: Path, data: bytes) -> None:
+    """The whole file or none of it."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _read(path: Path) -> bytes:

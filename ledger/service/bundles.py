@@ -145,8 +145,10 @@ class _Reader:
         if kid not in self._signers:
             query = select(key_table.c.owner_kind, key_table.c.owner)
             owner = self._connection.execute(query.where(key_table.c.kid == kid)).first()
-            party = owner is not None and owner.owner_kind == SubjectKind.PARTY
-            self._signers[kid] = bytes(owner.owner) if party else None
+            if owner is not None and owner.owner_kind == SubjectKind.PARTY:
+                self._signers[kid] = bytes(owner.owner)
+            else:
+                self._signers[kid] = None
         return self._signers[kid]
 
     def _founders(self) -> list[st.Founder]:

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from sqlalchemy import Engine
 
+from ledger.errors import Reason, Refused
 from ledger.service import history as reads
 from ledger.service import passports as passport_reads
 from ledger.service.tokens import viewer_by_token
@@ -69,6 +70,16 @@ class Reader:
 
         with reading(self._engine) as connection:
             return bundle_bytes(connection, ueid, redacted=redacted, viewer=viewer)
+
+    def checkpoint(self) -> bytes:
+        """The newest checkpoint, cosignatures included; refused (NOT_FOUND) before the first."""
+        from ledger.service.cosigned import cosigned_checkpoint  # other questions need none of it
+
+        with reading(self._engine) as connection:
+            note = cosigned_checkpoint(connection)
+        if note is None:
+            raise Refused(Reason.NOT_FOUND, "no checkpoint is published yet")
+        return note
 
     def proof(self, index: int) -> bytes:
         """The proof file (C2SP tlog-proof) of an entry that a checkpoint covers."""

@@ -1,12 +1,15 @@
 """``bundle`` and ``verify``: a file that proves itself, and what is said when it does not."""
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from api.client import Client
 from api.embedded import ServerThread
+from api.settings import ServiceSettings
 from ledger.bundle.format import Bundle
 from ledger.log.trust import TrustedLog, TrustPolicy
 from ledger.log.vkey import ED25519, Vkey
@@ -161,9 +164,45 @@ def test_service_gives_the_same_bundle(tmp_path: Path) -> None:
     stage = found(open_node(tmp_path))
     stage.node.publish()
     ueid = stage.chips[0].ueid
-    with ServerThread(stage.node) as server, Client(server.url) as client:
+    is_open = ServiceSettings(access="open")
+    with ServerThread(stage.node, settings=is_open) as server, Client(server.url) as client:
         whole, redacted = client.bundle(ueid), client.bundle(ueid.hex(), redacted=True)
     assert whole == stage.node.bundle(ueid)
     assert redacted == stage.node.bundle(ueid, redacted=True)
     assert len(redacted) < len(whole)
     stage.node.close()
+
+
+def test_a_kept_checkpoint_is_extended_by_its_own_ledger(
+    program: Program, story: Story, made: Path, trust: Path, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept.note"
+    done = program("checkpoint", "-o", kept, "--database", story.database)
+    assert done.code == 0, done.err
+    assert done.out == ""
+    assert "entries" in done.err
+    assert program("verify", made, "--trust", trust, "--remembered", kept).code == 0
+
+
+def test_a_ledger_that_was_put_back_does_not_extend_a_kept_checkpoint(
+    program: Program, story: Story, made: Path, trust: Path, tmp_path: Path
+) -> None:
+    database = tmp_path / "ledger.db"
+    with closing(sqlite3.connect(story.database)) as old, closing(sqlite3.connect(database)) as new:
+        old.backup(new)
+    node = open_node(tmp_path)
+    node.set_time(node.status().now_ms + 86_400_000)
+    node.close()
+    kept = tmp_path / "kept.note"
+    assert program("checkpoint", "-o", kept, "--database", database).code == 0
+    done = program("verify", made, "--trust", trust, "--remembered", kept)
+    assert done.code == 1
+    assert done.out.startswith("NOT SOUND: rolled-back\n")
+
+
+def test_a_ledger_without_a_checkpoint_gives_none(program: Program, tmp_path: Path) -> None:
+    open_node(tmp_path).close()
+    done = program("checkpoint", "-o", tmp_path / "n", "--database", tmp_path / "ledger.db")
+    assert (done.code, done.out) == (2, "")
+    assert "no checkpoint is published yet" in done.err
+    assert not (tmp_path / "n").exists()
