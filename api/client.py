@@ -4,6 +4,7 @@ Speaks only what ``docs/http.md`` documents. It verifies nothing that the servic
 signatures are checked with ``ledger.log`` and ``ledger.protocol``.
 """
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ MAX_PAUSE_S = 30.0
 PAGE = 1_000
 _KEEP_ALIVE_S = 30.0
 """Shorter than the service keeps a connection."""
+_BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+"""What an Authorization header can carry (RFC 6750, 2.1)."""
 _NOT_ABOUT_THE_TOKEN = frozenset(
     {
         "http-malformed",
@@ -115,6 +118,10 @@ class Client:
     GET requests are tried again when the connection fails; every request is tried again on a 503
     with Retry-After, since that says that nothing was kept. Everything else that goes wrong is a
     ``ClientError``.
+
+    An access ``token`` goes with GET requests under ``/v1`` only: messages are signed and need
+    none. It is not sent over http:// to another machine unless ``allow_plaintext`` says so, since
+    whoever reads the line would have it; and no redirect is followed.
     """
 
     def __init__(
@@ -125,9 +132,12 @@ class Client:
         transport: httpx.BaseTransport | None = None,
         attempts: int = ATTEMPTS,
         sleep: Callable[[float], None] = time.sleep,
+        token: str | None = None,
+        allow_plaintext: bool = False,
     ) -> None:
-        """``timeout`` in seconds; raises ClientError on a malformed URL."""
+        """``timeout`` in seconds; raises ClientError on a malformed URL or token."""
         url = _parse_url(base_url)
+        self._authorization = {} if token is None else _authorization(url, token, allow_plaintext)
         self._attempts = attempts
         self._sleep = sleep
         self._http = httpx.Client(
@@ -337,6 +347,8 @@ class Client:
 
     def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         """One answer, whatever its status, after as many attempts as its kind allows."""
+        if method == "GET" and path.startswith("/v1/"):
+            arguments["headers"] = {**arguments.get("headers", {}), **self._authorization}
         for attempt in range(1, self._attempts + 1):
             last = attempt == self._attempts
             try:
@@ -405,6 +417,20 @@ def _parse_url(text: str) -> httpx.URL:
     if url.scheme not in ("http", "https") or not url.host:
         raise ClientError(f"{text!r} is not an http:// or https:// URL")
     return url
+
+
+def _authorization(url: httpx.URL, token: str, allow_plaintext: bool) -> dict[str, str]:
+    """The header with a token; its words are never repeated in an error."""
+    if _BEARER_TOKEN.fullmatch(token) is None:
+        raise ClientError("that is no access token: it is one word, such as cpt_… of a service")
+    if url.userinfo:
+        raise ClientError("a URL with a user's name and an access token exclude each other")
+    if url.scheme != "https" and not allow_plaintext and not _is_loopback(url.host):
+        raise ClientError(
+            f"an access token is not sent to {url.host} over http://, where others can read it; "
+            "use https://"
+        )
+    return {"Authorization": f"Bearer {token}"}
 
 
 def _is_loopback(host: str) -> bool:

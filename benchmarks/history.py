@@ -7,6 +7,7 @@ from statistics import median
 
 from api.client import Client
 from api.embedded import ServerProcess
+from api.settings import ServiceSettings
 from benchmarks.figures import Figure
 from benchmarks.fleet import BATCH, found, heartbeats, open_node, opener, submit
 
@@ -26,7 +27,10 @@ def run(*, quick: bool) -> list[Figure]:
         node.close()
         ueid = fleet[0].ueid
         with (
-            ServerProcess(opener(folder, real_clock=False, workers=0)) as server,
+            ServerProcess(
+                opener(folder, real_clock=False, workers=0),
+                settings=ServiceSettings(access="open"),
+            ) as server,
             Client(server.url) as client,
         ):
             first = median(

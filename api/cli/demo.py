@@ -68,7 +68,7 @@ def _run(
 
     number = scenario.seed if seed is None else seed
     write_keys(folder.keys, _key_seed(number, "ledger"), _key_seed(number, "verifier"))
-    options = ("--clock", "simulated", "--log-level", "warning")
+    options = ("--clock", "simulated", "--access", "open", "--log-level", "warning")
     with service(folder.database, folder.log, *options) as running:
         # Imported while the service starts.
         from api.cli.running import run_scenario

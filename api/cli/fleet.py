@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from api.cli.errors import EXIT_ERROR, UsageError
-from api.cli.options import SERVICE_URL, URL_VARIABLE, Url
+from api.cli.options import SERVICE_URL, URL_VARIABLE, TokenFile, Url
 
 if TYPE_CHECKING:
     from device_sim.scenario import Scenario
@@ -38,6 +38,7 @@ Seed = Annotated[
 def run(
     scenario: Name,
     url: Url = None,
+    token_file: TokenFile = None,
     devices: Devices = None,
     days: Days = None,
     seed: Seed = None,
@@ -55,17 +56,22 @@ def run(
 
     On a simulated clock it runs as fast as the service takes it. On the real clock it runs in
     real time, or --speedup times as fast. The same scenario and seed send the same bytes.
+
+    The report tells of every chip: of a service that asks for access tokens it takes an
+    officer's or an auditor's.
     """
     from api.cli import output, summary
     from api.cli.running import run_scenario
+    from api.cli.sources import access_token, explained_access
     from api.client import Client, Unreachable
 
+    token = access_token(token_file)
     found = load_scenario(scenario)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
     address = url or os.environ.get(URL_VARIABLE) or SERVICE_URL
     try:
-        with Client(address) as client:
+        with explained_access(token), Client(address, token=token) as client:
             done = run_scenario(
                 found, client, devices=devices, days=days, seed=seed, speedup=speedup
             )

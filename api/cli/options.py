@@ -1,11 +1,13 @@
 """Options that several commands share."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 DATABASE_VARIABLE = "CHIP_PASSPORT_DATABASE"
 URL_VARIABLE = "CHIP_PASSPORT_URL"
+TOKEN_VARIABLE = "CHIP_PASSPORT_TOKEN"  # noqa: S105 (a name)
 DEMO_FOLDER = "chip-passport-demo"
 DEMO_DATABASE = f"{DEMO_FOLDER}/ledger.db"
 SERVICE_URL = "http://127.0.0.1:8470"
@@ -28,6 +30,15 @@ Url = Annotated[
         "--url",
         metavar="URL",
         help=f"Ask the service at this address. [default: {SERVICE_URL}]",
+        show_default=False,
+    ),
+]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        metavar="FILE",
+        help="Show the service the access token in this file.",
         show_default=False,
     ),
 ]

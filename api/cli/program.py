@@ -11,8 +11,8 @@ from typing import Annotated
 
 import typer
 
-from api.cli import bundles, check, demo, fleet, queries, serve, witness
-from api.cli.errors import EXIT_ERROR, EXIT_INTERRUPTED, complain, explain
+from api.cli import bundles, check, demo, fleet, queries, serve, tokens, witness
+from api.cli.errors import EXIT_ERROR, EXIT_INTERRUPTED, UsageError, complain, explain
 
 PROGRAM = "chip-passport"
 
@@ -30,8 +30,10 @@ app.command()(queries.history)
 app.command()(queries.decisions)
 app.command()(check.check)
 app.command()(bundles.bundle)
+app.command()(bundles.checkpoint)
 app.command()(bundles.verify)
 app.command()(serve.serve)
+app.add_typer(tokens.app, name="token")
 app.add_typer(fleet.app, name="fleet")
 app.add_typer(witness.app, name="witness")
 
@@ -75,6 +77,7 @@ def root(
     Settings from the environment:
       CHIP_PASSPORT_DATABASE  ledger to read or serve, instead of --database
       CHIP_PASSPORT_URL       service to ask, instead of --url
+      CHIP_PASSPORT_TOKEN     access token for it, instead of --token-file
       NO_COLOR                no colours
     """
 
@@ -108,6 +111,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _invoke(words: list[str]) -> int:
     """Parse and call, without Click's own handling of errors."""
+    if any(word.partition("=")[0] == "--token" for word in words):
+        raise UsageError(
+            "everybody on this machine can see an access token among a command's words: put it "
+            "into a file and name that with --token-file, or into CHIP_PASSPORT_TOKEN"
+        )
     command = typer.main.get_command(app)
     try:
         with command.make_context(PROGRAM, words) as context:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from api.cli.errors import UsageError
-from api.cli.options import LINES, All, Database, Json, Limit, Url
+from api.cli.options import LINES, All, Database, Json, Limit, TokenFile, Url
 
 
 class State(StrEnum):
@@ -39,6 +39,7 @@ def devices(
     as_json: Json = False,
     database: Database = None,
     url: Url = None,
+    token_file: TokenFile = None,
 ) -> None:
     """List the chips.
 
@@ -51,7 +52,7 @@ def devices(
     from api.cli.sources import Filter, open_source
 
     wanted = Filter(state, holder, None if country is None else country.upper(), model)
-    with open_source(database, url) as source:
+    with open_source(database, url, token_file) as source:
         found = source.devices(wanted)
         if as_json:
             output.print_json_items(found, _cut(limit, everything, None))
@@ -74,6 +75,7 @@ def history(
     as_json: Json = False,
     database: Database = None,
     url: Url = None,
+    token_file: TokenFile = None,
 ) -> None:
     """Read one chip's life in order.
 
@@ -83,7 +85,7 @@ def history(
     from api.cli import life, output, show
     from api.cli.sources import full_ueid, open_source
 
-    with open_source(database, url) as source:
+    with open_source(database, url, token_file) as source:
         found = source.history(full_ueid(source, ueid))
         if as_json:
             output.print_json_items(found, _cut(limit, everything, None))
@@ -104,6 +106,7 @@ def decisions(
     as_json: Json = False,
     database: Database = None,
     url: Url = None,
+    token_file: TokenFile = None,
 ) -> None:
     """List the decisions and their reasons.
 
@@ -112,7 +115,7 @@ def decisions(
     from api.cli import output, show
     from api.cli.sources import full_ueid, open_source
 
-    with open_source(database, url) as source:
+    with open_source(database, url, token_file) as source:
         chip = None if ueid is None else full_ueid(source, ueid)
         found = source.decisions(chip, action)
         if as_json:

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import sys
 import threading
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -18,6 +19,7 @@ from api.cli.ready import tell_ready
 
 if TYPE_CHECKING:
     from api.server import Server
+    from api.settings import ServiceSettings
     from ledger.service.clock import SimulatedClock, SystemClock
     from ledger.service.node import Node
 
@@ -30,6 +32,13 @@ class ClockKind(StrEnum):
 
     real = "real"
     simulated = "simulated"
+
+
+class Access(StrEnum):
+    """Who may read locations and holders."""
+
+    open = "open"
+    tokens = "tokens"
 
 
 class LogFormat(StrEnum):
@@ -99,6 +108,14 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    access: Annotated[
+        Access | None,
+        typer.Option(
+            help="Whether locations and holders are shown to everybody, or to whoever has an "
+            "access token. [default: tokens; on a simulated clock open]",
+            show_default=False,
+        ),
+    ] = None,
     checkpoint_every: Annotated[
         float,
         typer.Option(min=0.05, max=86_400, metavar="SECONDS", help="Time between two checkpoints."),
@@ -121,6 +138,10 @@ def serve(
     The log goes to stderr, the address to stdout. Stop it with Ctrl-C or SIGTERM; requests
     under way are finished first.
 
+    Without an access token ("chip-passport token") readers see the log, its proofs and redacted
+    bundles, and no location or holder. A simulated ledger tells nothing about the world and is
+    open.
+
     A ledger on the real clock publishes a checkpoint every --checkpoint-every seconds in which
     it grew. Witnesses are asked beside the work: a slow one delays nothing. One that knows more
     of this ledger than is here stops it, since that means that an old backup was put back.
@@ -138,26 +159,55 @@ def serve(
     logs.configure(level=log_level.value, form=log_format.value)
     logging.getLogger("alembic").setLevel(logging.WARNING)  # a migration is no news to anybody
     witnesses = clients_of([WitnessAddress.parse(text) for text in witness or ()])
+    settings = _settings(access, clock)
     with worker_pool(workers) if workers else contextlib.nullcontext() as executor:
         node = Node.open(NodeSettings(name, keys, time, kid, executor))
         try:
             server = Server(
-                node, host=host, port=port, checkpoint_s=checkpoint_every, witnesses=witnesses
+                node,
+                host=host,
+                port=port,
+                settings=settings,
+                checkpoint_s=checkpoint_every,
+                witnesses=witnesses,
             )
             if until_eof:
                 threading.Thread(target=_watch_input, args=(server,), daemon=True).start()
             calm_collector()
-            server.run(on_ready=lambda url: _ready(url, node, ready_file))
+            server.run(on_ready=lambda url: _ready(url, node, settings, ready_file))
         finally:
             node.close()
             if ready_file is not None:
                 ready_file.unlink(missing_ok=True)
 
 
-def _ready(url: str, node: "Node", ready_file: Path | None) -> None:
+def _ready(url: str, node: "Node", settings: "ServiceSettings", ready_file: Path | None) -> None:
     status = node.status()
     state = f"{status.size:,} entries" if status.origin else "awaiting genesis"
     tell_ready(url, f"{status.clock_mode} clock, {state}", ready_file)
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.write(_ACCESS[settings.access] + "\n")
+        sys.stdout.flush()
+
+
+_ACCESS = {
+    "open": "access: open, everybody who reaches it may read everything; --access tokens asks "
+    "for access tokens",
+    "tokens": "access: tokens, locations and holders are shown to whoever has an access token "
+    "(chip-passport token create); --access open shows them to everybody",
+}
+
+
+def _settings(access: Access | None, clock: ClockKind) -> "ServiceSettings":
+    """From option and environment; a simulated clock opens what neither of them names."""
+    from api.settings import ServiceSettings
+
+    settings = ServiceSettings()
+    if access is not None:
+        return settings.model_copy(update={"access": access.value})
+    if clock is ClockKind.simulated and "access" not in settings.model_fields_set:
+        return settings.model_copy(update={"access": "open"})
+    return settings
 
 
 def _authority(text: str | None, host: str) -> bytes | None:

@@ -73,6 +73,21 @@ def decisions(found: Iterable[dict[str, Any]], limit: int | None) -> None:
     _tell_more(more)
 
 
+def tokens(found: Iterable[dict[str, Any]]) -> None:
+    """One row an access token."""
+    table = _table("id", "role", "party", "created (UTC)", "expires (UTC)", "state", "label")
+    items = list(found)
+    for item in items:
+        expires = "never" if item["expires_ms"] is None else moment(item["expires_ms"])
+        row = (item["id"], item["role"], item["party"] or "–", moment(item["created_ms"]), expires)
+        table.add_row(*row, item["state"], item["label"])
+    screen = console()
+    if items:
+        draw(screen, table)
+    else:
+        screen.print("no access token was made")
+
+
 def life(found: Iterable[Line], limit: int | None) -> None:
     """A chip's entries in order."""
     items, more = _first(found, limit)

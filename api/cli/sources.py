@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from api.cli.errors import UsageError
-from api.cli.options import DATABASE_VARIABLE, DEMO_DATABASE, SERVICE_URL, URL_VARIABLE
+from api.cli.options import (
+    DATABASE_VARIABLE,
+    DEMO_DATABASE,
+    SERVICE_URL,
+    TOKEN_VARIABLE,
+    URL_VARIABLE,
+)
 from ledger.errors import Reason, Refused
 from ledger.values import parse_ueid
 
@@ -52,6 +58,9 @@ class Source(Protocol):
     def bundle(self, ueid: str, *, redacted: bool) -> bytes:
         """A chip's passport bundle."""
 
+    def checkpoint(self) -> bytes:
+        """The newest checkpoint, a signed note."""
+
 
 class DatabaseSource:
     """Reads the ledger's tables without a service."""
@@ -78,6 +87,9 @@ class DatabaseSource:
 
     def bundle(self, ueid: str, *, redacted: bool) -> bytes:
         return self._reader.bundle(bytes.fromhex(ueid), redacted=redacted)
+
+    def checkpoint(self) -> bytes:
+        return self._reader.checkpoint()
 
     def _devices(self, wanted: Filter, start: str | None, size: int) -> Iterator[dict[str, Any]]:
         from ledger.service.views import PassportFilter
@@ -122,12 +134,26 @@ class ServiceSource:
     def bundle(self, ueid: str, *, redacted: bool) -> bytes:
         return self._client.bundle(ueid, redacted=redacted)
 
+    def checkpoint(self) -> bytes:
+        return self._client.checkpoint()
+
 
 @contextmanager
-def open_source(database: str | None, url: str | None) -> Iterator[Source]:
-    """The source that options, environment and defaults name, in this order."""
+def open_source(
+    database: str | None, url: str | None, token_file: Path | None = None
+) -> Iterator[Source]:
+    """The source that options, environment and defaults name, in this order.
+
+    A token file is for a service: with it no database is looked for.
+    """
     if database and url:
         raise UsageError("--database and --url exclude each other; give one of them")
+    if database and token_file:
+        raise UsageError(
+            "--token-file is for a service; whoever can read the database needs no token"
+        )
+    if token_file:
+        url = url or os.environ.get(URL_VARIABLE) or SERVICE_URL
     if not database and not url:
         database = os.environ.get(DATABASE_VARIABLE)
         url = None if database else os.environ.get(URL_VARIABLE)
@@ -137,7 +163,7 @@ def open_source(database: str | None, url: str | None) -> Iterator[Source]:
         with _open_database(database) as found:
             yield found
     else:
-        with _open_service(url) as asked:
+        with _open_service(url, access_token(token_file)) as asked:
             yield asked
 
 
@@ -153,11 +179,50 @@ def _open_database(database: str) -> Iterator[Source]:
 
 
 @contextmanager
-def _open_service(url: str | None) -> Iterator[Source]:
+def explained_access(token: str | None) -> Iterator[None]:
+    """Say what to do where a service wants a token, another one, or one that sees more."""
+    from api.client import RequestRefused
+
+    try:
+        yield
+    except RequestRefused as error:
+        if error.reason == Reason.TOKEN_REQUIRED:
+            raise UsageError(
+                "the service shows this to known readers only; give it an access token with "
+                f"--token-file, or in {TOKEN_VARIABLE}"
+            ) from error
+        if error.reason in (Reason.TOKEN_INVALID, Reason.TOKEN_SCOPE):
+            where = "" if token is None else "; ask the operator of the service for another token"
+            raise UsageError(f"{error}{where}") from error
+        raise
+
+
+def access_token(token_file: Path | None) -> str | None:
+    """The access token in a file that only its owner may read, or in the environment.
+
+    It is never named in an error, and no option takes it: whoever lists processes would see it.
+    """
+    if token_file is None:
+        return os.environ.get(TOKEN_VARIABLE, "").strip() or None
+    try:
+        if token_file.stat().st_mode & 0o077:
+            raise UsageError(f"{token_file} is open to others; run: chmod 600 {token_file}")
+        text = token_file.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise UsageError(f"cannot read {token_file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{token_file} holds no access token") from error
+    if not text:
+        raise UsageError(f"{token_file} holds no access token")
+    return text
+
+
+@contextmanager
+def _open_service(url: str | None, token: str | None) -> Iterator[Source]:
     from api.client import Client, Unreachable
 
     try:
-        with Client(url or SERVICE_URL, attempts=2) as client:
+        with explained_access(token), Client(url or SERVICE_URL, attempts=2, token=token) as client:
             yield ServiceSource(client)
     except Unreachable as error:
         if url is not None:

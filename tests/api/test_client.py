@@ -14,16 +14,19 @@ from api.client import (
     Unreachable,
 )
 from api.embedded import ServerThread
+from api.settings import ServiceSettings
 from ledger.errors import ChipPassportError
 from ledger.log.tiles import entry_bundle_decode
 from ledger.protocol import statements as st
 from tests.api.world import ORIGIN, T0_MS, Chip, World
 
+OPEN = ServiceSettings(access="open")
+
 
 @pytest.fixture
 def client(node) -> Iterator[Client]:
     """A client of a real server over an empty ledger."""
-    with ServerThread(node) as service, Client(service.url) as client:
+    with ServerThread(node, settings=OPEN) as service, Client(service.url) as client:
         yield client
 
 

@@ -81,6 +81,7 @@ def test_reference_page_has_every_help_as_it_is_printed(
     assert sections == [
         *("", "demo", "devices", "history", "decisions", "check"),
         *("bundle", "verify", "serve"),
+        *("token", "token create", "token list", "token revoke"),
         *("fleet", "fleet run", "fleet validate", "witness", "witness serve"),
     ]
     for section in sections:

@@ -13,7 +13,7 @@ from tests.cli.harness import COMMAND, Program, Story, environment
 
 COMMANDS = (
     *("demo", "devices", "history", "decisions", "check", "bundle", "verify"),
-    *("serve", "fleet", "witness"),
+    *("serve", "token", "fleet", "witness"),
 )
 
 
@@ -25,7 +25,7 @@ def test_help_explains_the_five_words_and_lists_every_command(program: Program) 
     assert "--debug" not in done.out
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "fleet run", "fleet validate"])
+@pytest.mark.parametrize("command", [*COMMANDS, "token create", "fleet run", "fleet validate"])
 def test_every_command_has_help_whose_summary_is_not_cut(program: Program, command: str) -> None:
     done = program(*command.split(), "--help")
     assert (done.code, done.err) == (0, "")

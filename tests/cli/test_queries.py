@@ -9,6 +9,7 @@ from api.cli import show
 from api.cli.options import DATABASE_VARIABLE, DEMO_DATABASE
 from api.cli.queries import Action, State
 from api.embedded import ServerThread
+from api.settings import ServiceSettings
 from ledger.protocol import statements as st
 from ledger.registry.records import ChipState
 from tests.cli.harness import Program, Story
@@ -28,7 +29,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, story: Story) -> Iterator[
         target.chmod(0o600)
     node = open_node(folder)
     try:
-        with ServerThread(node) as running:
+        with ServerThread(node, settings=ServiceSettings(access="open")) as running:
             yield running.url
     finally:
         node.close()

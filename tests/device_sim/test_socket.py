@@ -4,6 +4,7 @@ from pathlib import Path
 
 from api.client import Client
 from api.embedded import ServerThread
+from api.settings import ServiceSettings
 from device_sim.report import build_report
 from device_sim.run import run
 from device_sim.scenario import load_packaged
@@ -14,6 +15,7 @@ from ledger.service.node import Node, NodeSettings
 from tests.device_sim.peer import LedgerPeer
 
 DAYS = 3
+OPEN = ServiceSettings(access="open")
 
 
 def test_service_and_peer_in_memory_come_to_the_same_decisions(tmp_path: Path) -> None:
@@ -24,7 +26,7 @@ def test_service_and_peer_in_memory_come_to_the_same_decisions(tmp_path: Path) -
     )
     node = Node.open(settings)
     try:
-        with ServerThread(node) as service, Client(service.url) as client:
+        with ServerThread(node, settings=OPEN) as service, Client(service.url) as client:
             scenario = load_packaged("small")
             result = run(scenario, client, limit_days=DAYS)
             report = build_report(result, client)
