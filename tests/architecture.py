@@ -21,6 +21,7 @@ LEVELS = {
     "ledger.protocol": 1,
     "ledger.log": 1,
     "ledger.geo": 1,
+    "ledger.location": 1,
     "ledger.registry": 1,
     "ledger.appraisal": 1,
     "ledger.passport": 1,
@@ -53,13 +54,17 @@ PURE = (
     "ledger.protocol",
     "ledger.log",
     "ledger.geo",
+    "ledger.location",
     "ledger.registry",
     "ledger.appraisal",
     "ledger.passport",
     "ledger.bundle",
 )
-# The one reader of the border file, the program that makes it, and that program's table.
-MAY_READ_FILES = ("ledger.geo.loader", "ledger.geo.build", "ledger.geo.territories")
+# The readers of packaged files, the programs that make these, and the table of one of them.
+MAY_READ_FILES = (
+    *("ledger.geo.loader", "ledger.geo.build", "ledger.geo.territories"),
+    *("ledger.location.loader", "ledger.location.build"),
+)
 # The clock is an argument here too, although these write to a database.
 CLOCK_GIVEN = (*PURE, "ledger.store", "ledger.service")
 # The one module that knows the real time; it makes the clock that the others are given.

@@ -58,6 +58,7 @@ class Borders:
         self._index = PieceIndex(data.pieces, data.set_of_piece)
         self._sets = data.sets
         self._wet = data.wet
+        self.data, self.index = data, self._index  # for ledger.location, which reads them
         self.margin_m = data.margin_m
         self.codes: tuple[str, ...] = tuple(sorted(frozenset().union(*data.sets)))
         self.version = BordersVersion(data.facts["source"], data.facts["date"], digest)

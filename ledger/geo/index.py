@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from ledger.geo.sphere import Floats, chain_distance, unit_vectors
+from ledger.geo.sphere import Floats, chain_distance, unit_vectors, ways_to_edges
 
 LONGEST_EDGE_DEGREES = 0.25
 ROUNDING = 1e-7
@@ -64,6 +64,20 @@ class PieceIndex:
         start, end = self._ends[piece], self._ends[piece + 1]
         return chain_distance(point, self._vertices[start:end], self._joined[start:end])
 
+    def nearest_places(self, pieces: Indices, point: Floats) -> tuple[Floats, Floats]:
+        """Of each of several pieces: chord (n,) to its nearest edge, and the place (n, 3) there."""
+        start, count = self._ends[pieces], self._ends[pieces + 1] - self._ends[pieces]
+        first = np.cumsum(count) - count
+        at = np.repeat(start - first, count) + np.arange(count.sum())
+        ways = ways_to_edges(point, self._vertices[at])
+        squares = np.einsum("ij,ij->i", ways, ways)
+        squares[~self._joined[at][:-1]] = np.inf
+        least = np.minimum.reduceat(np.append(squares, np.inf), first)
+        # The first edge of each piece that is as near as its nearest.
+        hits = np.flatnonzero(squares == np.repeat(least, count)[:-1])
+        chosen = hits[np.searchsorted(hits, first)]
+        return np.sqrt(least), point + ways[chosen]
+
     def _balls(self) -> tuple[Floats, Floats]:
         """Centre and radius of a ball around the vertices of each piece, and so its edges."""
         starts = self._ends[:-1]
@@ -86,6 +100,10 @@ class View:
     ) -> None:
         self._index, self._point, self._pieces = index, point, pieces
         self._low, self._high = low, high
+
+    def bounds(self) -> tuple[Floats, Floats]:
+        """For each piece in view: at most its distance, and at least its distance."""
+        return self._low, self._high
 
     def nearest(self) -> float:
         """The distance to the nearest edge of any piece in view; infinite if there is none."""

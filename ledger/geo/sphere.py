@@ -52,6 +52,13 @@ def chain_distance(point: Floats, vertices: Floats, joined: Bools) -> float:
 
     ``joined[k]`` says that vertices k and k+1 belong to one ring; n ≥ 2.
     """
+    ways = ways_to_edges(point, vertices)
+    squares = np.einsum("ij,ij->i", ways, ways)
+    return math.sqrt(float(np.min(squares[joined[:-1]])))
+
+
+def ways_to_edges(point: Floats, vertices: Floats) -> Floats:
+    """(n-1, 3): from ``point`` straight to the nearest place of each edge of ``vertices``."""
     start = vertices[:-1] - point
     edge = vertices[1:] - vertices[:-1]
     square = np.einsum("ij,ij->i", edge, edge)
@@ -59,5 +66,4 @@ def chain_distance(point: Floats, vertices: Floats, joined: Bools) -> float:
     part = np.divide(along, square, out=np.zeros_like(along), where=square > 0.0)
     np.clip(part, 0.0, 1.0, out=part)
     start += edge * part[:, None]
-    squares = np.einsum("ij,ij->i", start, start)
-    return math.sqrt(float(np.min(squares[joined[:-1]])))
+    return start
