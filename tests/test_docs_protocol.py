@@ -18,6 +18,7 @@ from ledger.passport import words
 from ledger.protocol import cbor, eat, fields, heartbeat
 from ledger.protocol import statements as st
 from ledger.protocol.keys import Ed25519Signer
+from ledger.protocol.landmarks import Address, Landmark, RangingRow
 from ledger.protocol.policy import Policy, ReferenceValue, RuleId
 from ledger.protocol.statements import Action, Founder, Kind, Role
 from ledger.registry import judge
@@ -66,6 +67,9 @@ NAMED: list[tuple[Any, str]] = [
     (RuleId, "rule id"),
     (Founder, "founder"),
     (ReferenceValue, "reference value"),
+    (Landmark, "landmark"),
+    (RangingRow, "ranging row"),
+    (Address, "host:port"),
     (float, "float"),
     (int, "integer"),
     (bytes, "bytes"),
@@ -121,9 +125,16 @@ def test_the_members_of_each_kind_are_those_of_its_model(kind: Kind):
     assert listed == members(st.STATEMENT_MODELS[kind])
 
 
-@pytest.mark.parametrize(("title", "model"), [("Founder", Founder), ("Value", ReferenceValue)])
-def test_the_members_of_inner_maps_are_those_of_their_models(title: str, model: type[BaseModel]):
-    name = {"Founder": "A founder", "Value": "A reference value"}[title]
+INNER = {
+    "A founder": Founder,
+    "A reference value": ReferenceValue,
+    "A landmark": Landmark,
+    "A ranging row": RangingRow,
+}
+
+
+@pytest.mark.parametrize(("name", "model"), list(INNER.items()))
+def test_the_members_of_inner_maps_are_those_of_their_models(name: str, model: type[BaseModel]):
     listed = {row[0].strip("`"): row[1] for row in rows(section(STATEMENTS, name))[1:]}
     assert listed == members(model)
 
@@ -326,7 +337,7 @@ if __name__ == "__main__":
         print(f"\n## `{kind}`\n")
         for name, text in members(model).items():
             print(f"| `{name}` | {text} | |")
-    for inner in (Founder, ReferenceValue):
+    for inner in INNER.values():
         for name, text in members(inner).items():
             print(f"| `{name}` | {text} | |")
     for name in Policy.model_fields:

@@ -30,7 +30,15 @@ from ledger.registry.records import (
 from ledger.values import MILLIS_PER_SECOND, SubjectKind
 
 CUSTODY = (Kind.SHIP, Kind.RECEIVE, Kind.INSTALL, Kind.RETIRE)
-_RECORDS = (Kind.GENESIS, Kind.PARTY, Kind.LICENCE, Kind.POLICY, Kind.EPOCH, Kind.BIRTH)
+_RECORDS = (
+    Kind.GENESIS,
+    Kind.PARTY,
+    Kind.LICENCE,
+    Kind.POLICY,
+    Kind.LANDMARK_DIRECTORY,
+    Kind.EPOCH,
+    Kind.BIRTH,
+)
 """Kinds whose judgement does not rest on a chip's past; they go on where that is withheld."""
 _NOT_SHOWN = frozenset(
     (

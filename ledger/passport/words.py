@@ -120,6 +120,22 @@ def _index_root(body: Any) -> str:
     return f"committed to how many entries each subject has among the first {body.size:,}"
 
 
+def _landmark_directory(body: Any) -> str:
+    operators = len({entry.operator for entry in body.landmarks})
+    suspended = sum(entry.suspended is not None for entry in body.landmarks)
+    return (
+        f"landmark directory version {body.version} in force: {len(body.landmarks)} landmarks of "
+        f"{operators} operators, {suspended} suspended"
+    )
+
+
+def _ranging_report(body: Any) -> str:
+    return (
+        f"{body.landmark} measured round trips to {len(body.rows)} chips in epoch "
+        f"{body.epoch.hex()}, by landmark directory {body.directory}"
+    )
+
+
 def _decision(body: Any) -> str:
     told = reasons_once(body.rules, body.reasons)
     by_rule = [f"by {reason}" for reason in told if _rule_of(reason, body.rules)]
@@ -170,5 +186,7 @@ _SENTENCES = {
     Kind.POLICY: _policy,
     Kind.EPOCH: _epoch,
     Kind.INDEX_ROOT: _index_root,
+    Kind.LANDMARK_DIRECTORY: _landmark_directory,
+    Kind.RANGING_REPORT: _ranging_report,
     Kind.DECISION: _decision,
 }

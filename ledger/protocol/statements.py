@@ -34,6 +34,12 @@ from ledger.protocol.fields import (
 )
 from ledger.protocol.heartbeat import Heartbeat
 from ledger.protocol.keys import PublicKey, SigningKey
+from ledger.protocol.landmarks import (
+    LandmarkDirectory,
+    RangingReport,
+    check_landmarks,
+    check_rows,
+)
 from ledger.protocol.policy import Policy, RuleId
 from ledger.values import check_ueid
 
@@ -58,6 +64,8 @@ class Kind(StrEnum):
     DECISION = "decision"
     EPOCH = "epoch"
     INDEX_ROOT = "index-root"
+    LANDMARK_DIRECTORY = "landmark-directory"
+    RANGING_REPORT = "ranging-report"
     CONFLICT = "conflict"
 
 
@@ -256,6 +264,8 @@ Body = (
     | Decision
     | Epoch
     | IndexRoot
+    | LandmarkDirectory
+    | RangingReport
     | Heartbeat
 )
 CustodyBody = Ship | Receive | Install | Retire
@@ -273,6 +283,8 @@ _MODELS: dict[Kind, type[StatementModel]] = {
     Kind.DECISION: Decision,
     Kind.EPOCH: Epoch,
     Kind.INDEX_ROOT: IndexRoot,
+    Kind.LANDMARK_DIRECTORY: LandmarkDirectory,
+    Kind.RANGING_REPORT: RangingReport,
 }
 STATEMENT_MODELS = dict(_MODELS)
 _KINDS = {model: kind for kind, model in _MODELS.items()}
@@ -391,6 +403,10 @@ def _check_members(body: StatementModel) -> None:
             check_ueid(ueid)
         if len(set(chips)) != len(chips):
             raise Refused(Reason.FIELD_INVALID, "each chip once", field="chips")
+    if isinstance(body, LandmarkDirectory):
+        check_landmarks(body.landmarks)
+    if isinstance(body, RangingReport):
+        check_rows(body.rows)
     ueid = getattr(body, "ueid", None)
     if ueid is not None:
         check_ueid(ueid)

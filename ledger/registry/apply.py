@@ -45,7 +45,9 @@ def apply(registry: Registry, message: Message, verdict: Verdict, received_ms: i
             registry.policy, registry.policy_digest = body, message.digest
         case Kind.EPOCH:
             registry.epochs = [*registry.epochs[-1:], body]
-        case Kind.INDEX_ROOT:
+        case Kind.LANDMARK_DIRECTORY:
+            registry.directory = body
+        case Kind.INDEX_ROOT | Kind.RANGING_REPORT:
             pass
         case Kind.BIRTH:
             _apply_birth(registry, message, received_ms)

@@ -14,6 +14,8 @@ from ledger.protocol import statements as st
 from ledger.protocol import x509
 from ledger.protocol.heartbeat import Heartbeat
 from ledger.protocol.keys import PublicKey
+from ledger.protocol.landmarks import LandmarkDirectory, RangingReport
+from ledger.protocol.ranging_rows import check_report
 from ledger.protocol.statements import Action, Kind, Message, Role
 from ledger.registry.records import (
     Chip,
@@ -23,6 +25,7 @@ from ledger.registry.records import (
     Subject,
     Verdict,
     chip_subject,
+    landmark_subject,
     licence_subject,
     may_decide,
     party_subject,
@@ -34,6 +37,8 @@ from ledger.values import MILLIS_PER_SECOND
 _TAKES_CHIPS = frozenset((Role.CUSTODIAN, Role.CARRIER, Role.MANUFACTURER))
 MAX_STATEMENT_SKEW_MS = 86_400_000
 """A statement's own time may lie this far from the ledger's; custody papers are often late."""
+MAX_REPORT_SKEW_MS = 60_000
+"""A landmark's clock is good: its report is no later than now and no earlier than its epoch."""
 
 
 def judge(registry: Registry, message: Message, now_ms: int) -> Verdict:
@@ -66,20 +71,22 @@ def check_freshness(registry: Registry, heartbeat: Heartbeat, now_ms: int) -> No
     The previous one counts for an epoch's length after its end: it may have ended long ago, where
     the ledger stood still, and heartbeats made ahead for it are not fresh.
     """
+    _fresh_epoch(registry, heartbeat.epoch, now_ms, "eat_nonce")
+
+
+def _fresh_epoch(registry: Registry, ident: bytes, now_ms: int, field: str) -> st.Epoch:
     epochs = registry.epochs[-2:]
     for epoch in reversed(epochs):
-        if epoch.id == heartbeat.epoch:
+        if epoch.id == ident:
             length_s = 0 if registry.genesis is None else registry.genesis.epoch_s
             grace_ms = 0 if epoch is epochs[-1] else length_s * MILLIS_PER_SECOND
             if now_ms >= min(epochs[-1].not_after_ms, epoch.not_after_ms + grace_ms):
-                raise Refused(
-                    Reason.EPOCH_EXPIRED, f"epoch {epoch.counter} is over", field="eat_nonce"
-                )
-            return
+                raise Refused(Reason.EPOCH_EXPIRED, f"epoch {epoch.counter} is over", field=field)
+            return epoch
     raise Refused(
         Reason.EPOCH_UNKNOWN,
         "the nonce is neither the current nor the previous epoch",
-        field="eat_nonce",
+        field=field,
     )
 
 
@@ -152,6 +159,47 @@ def _policy(registry: Registry, message: Message, _now_ms: int) -> Verdict:
     if message.body.version != wanted:
         raise Refused(Reason.POLICY_VERSION, f"the next version is {wanted}", field="version")
     return Verdict((party_subject(party.id),))
+
+
+def _landmark_directory(registry: Registry, message: Message, _now_ms: int) -> Verdict:
+    """That its landmarks are registered is not asked: what counts is who signs a report."""
+    party = _require_role(registry, message, Role.AUTHORITY)
+    body: LandmarkDirectory = message.body
+    wanted = 1 if registry.directory is None else registry.directory.version + 1
+    if body.version != wanted:
+        raise Refused(Reason.DIRECTORY_VERSION, f"the next version is {wanted}", field="version")
+    return Verdict((party_subject(party.id),))
+
+
+def _ranging_report(registry: Registry, message: Message, now_ms: int) -> Verdict:
+    """Filed under the landmark alone: no chip can hold back what was measured of it."""
+    party = _require_role(registry, message, Role.LANDMARK)
+    body: RangingReport = message.body
+    if body.landmark != party.id:
+        raise Refused(Reason.NOT_AUTHORISED, f"{party.id} signs for itself", field="landmark")
+    epoch = _fresh_epoch(registry, body.epoch, now_ms, "epoch")
+    signed_ms = body.iat * MILLIS_PER_SECOND
+    earliest_ms = epoch.not_before_ms - MAX_REPORT_SKEW_MS
+    if not earliest_ms <= signed_ms <= now_ms + MAX_REPORT_SKEW_MS:
+        raise Refused(Reason.TIME_IMPLAUSIBLE, "before its epoch or after now", field="iat")
+    directory = registry.directory
+    entry = None if directory is None else directory.find(party.id)
+    if directory is None or entry is None:
+        raise Refused(
+            Reason.LANDMARK_UNKNOWN, f"no entry for {party.id} in the directory", field="landmark"
+        )
+    if entry.suspended is not None:
+        raise Refused(Reason.LANDMARK_SUSPENDED, entry.suspended, field="landmark")
+    if body.directory != directory.version:
+        raise Refused(
+            Reason.DIRECTORY_VERSION,
+            f"version {directory.version} is in force",
+            field="directory",
+        )
+    for row in body.rows:
+        registry.chip(row.ueid)
+    check_report(body, party.key)
+    return Verdict((landmark_subject(party.id),))
 
 
 def _epoch(registry: Registry, message: Message, now_ms: int) -> Verdict:
@@ -317,6 +365,8 @@ _JUDGES: dict[Kind, Callable[[Registry, Message, int], Verdict]] = {
     Kind.POLICY: _policy,
     Kind.EPOCH: _epoch,
     Kind.INDEX_ROOT: _index_root,
+    Kind.LANDMARK_DIRECTORY: _landmark_directory,
+    Kind.RANGING_REPORT: _ranging_report,
     Kind.BIRTH: _birth,
     Kind.HEARTBEAT: _heartbeat,
     Kind.SHIP: _custody,

@@ -11,6 +11,7 @@ from enum import StrEnum
 from ledger.errors import Reason, Refused
 from ledger.protocol import statements as st
 from ledger.protocol.keys import PublicKey
+from ledger.protocol.landmarks import LandmarkDirectory
 from ledger.protocol.policy import Policy
 from ledger.protocol.statements import Action, Kind, Message, Role
 from ledger.values import ZERO_DIGEST, SubjectKind
@@ -142,6 +143,7 @@ class Registry:
         self.genesis: st.Genesis | None = None
         self.policy: Policy | None = None
         self.policy_digest: bytes = ZERO_DIGEST
+        self.directory: LandmarkDirectory | None = None
         self.epochs: list[st.Epoch] = []
         self.parties: dict[str, Party] = {}
         self.licences: dict[str, Licence] = {}
@@ -238,3 +240,8 @@ def party_subject(ident: str) -> Subject:
 def licence_subject(ident: str) -> Subject:
     """The subject under which a licence's entries are filed."""
     return (SubjectKind.LICENCE, ident.encode())
+
+
+def landmark_subject(ident: str) -> Subject:
+    """The subject under which a landmark's ranging reports are filed."""
+    return (SubjectKind.LANDMARK, ident.encode())

@@ -268,9 +268,12 @@ class Batch:
         self._flushed = False
 
     def prefetch(self, messages: Sequence[Message]) -> None:
-        """Load what a batch of heartbeats needs in few queries."""
+        """Load what a batch of heartbeats or ranging reports needs in few queries."""
         ueids = [m.body.ueid for m in messages if m.kind is Kind.HEARTBEAT]
-        self.registry.load_chips(ueids)
+        ranged = [
+            row.ueid for m in messages if m.kind is Kind.RANGING_REPORT for row in m.body.rows
+        ]
+        self.registry.load_chips([*ueids, *ranged])
         self.appender.prefetch(map(chip_subject, ueids))
 
     def take(self, candidate: Candidate) -> Receipt | Refused:
@@ -392,11 +395,11 @@ class Batch:
 
 
 def document_number(kind: Kind, body: Any) -> int | None:
-    """Number under which a genesis, policy or epoch is found again; None for other kinds."""
+    """Number under which such a statement is found again; None for kinds that have none."""
     match kind:
         case Kind.GENESIS:
             return 0
-        case Kind.POLICY:
+        case Kind.POLICY | Kind.LANDMARK_DIRECTORY:
             return int(body.version)
         case Kind.EPOCH:
             return int(body.counter)

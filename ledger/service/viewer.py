@@ -15,7 +15,9 @@ class AccessRole(StrEnum):
     AUDITOR = "auditor"
 
 
-PUBLIC_KINDS = frozenset({Kind.GENESIS, Kind.POLICY, Kind.EPOCH, Kind.INDEX_ROOT})
+PUBLIC_KINDS = frozenset(
+    {Kind.GENESIS, Kind.POLICY, Kind.EPOCH, Kind.INDEX_ROOT, Kind.LANDMARK_DIRECTORY}
+)
 """Statements about the ledger and its rules: anybody may read them. Registrations of parties are
 not among them: with the parties' ids the subject keys in public leaves say who dealt with whom."""
 

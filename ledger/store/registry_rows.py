@@ -17,6 +17,7 @@ from ledger.errors import IntegrityError, Refused
 from ledger.protocol import cbor
 from ledger.protocol import statements as st
 from ledger.protocol.keys import PublicKey
+from ledger.protocol.landmarks import LandmarkDirectory
 from ledger.protocol.policy import Policy
 from ledger.protocol.statements import Kind
 from ledger.registry.records import Chip, ChipState, Licence, Owner, Party, Registry
@@ -68,18 +69,23 @@ _KEYS = select(key_table).where(key_table.c.kid.in_(bindparam("keys", expanding=
 
 @dataclass(slots=True)
 class Documents:
-    """The newest genesis, policy and epochs. ``position``: the head row's ``documents``."""
+    """The newest genesis, policy, landmark directory and epochs.
+
+    ``position``: the head row's ``documents``.
+    """
 
     position: int = 0
     genesis: st.Genesis | None = None
     policy: Policy | None = None
     policy_digest: bytes = ZERO_DIGEST
+    directory: LandmarkDirectory | None = None
     epochs: list[st.Epoch] = field(default_factory=list)
 
     def give(self, registry: Registry) -> None:
         """Put them into a registry."""
         registry.genesis, registry.policy = self.genesis, self.policy
         registry.policy_digest, registry.epochs = self.policy_digest, list(self.epochs)
+        registry.directory = self.directory
 
 
 class StoreRegistry(Registry):
@@ -241,10 +247,21 @@ class StoreRegistry(Registry):
         update_rows(self._connection, chip_table, _LIGHT + _HEAVY, "ueid", heavy)
 
 
+_DOCUMENTS = (
+    (Kind.GENESIS, 1),
+    (Kind.POLICY, 1),
+    (Kind.LANDMARK_DIRECTORY, 1),
+    (Kind.EPOCH, 2),
+)
+
+
 def load_documents(connection: Connection, before: int = MAX_INDEX) -> Documents:
-    """Genesis, policy in force and the two newest epochs among the entries below ``before``."""
+    """Genesis, policy and landmark directory in force and the two newest epochs.
+
+    All of them among the entries below ``before``.
+    """
     found = Documents()
-    for kind, limit in ((Kind.GENESIS, 1), (Kind.POLICY, 1), (Kind.EPOCH, 2)):
+    for kind, limit in _DOCUMENTS:
         query = (
             select(entry_table.c.body, document_table.c.idx)
             .join(document_table, document_table.c.idx == entry_table.c.idx)
@@ -259,13 +276,15 @@ def load_documents(connection: Connection, before: int = MAX_INDEX) -> Documents
                 found.genesis = value
             elif kind is Kind.POLICY:
                 found.policy, found.policy_digest = value, sha256(body)
+            elif kind is Kind.LANDMARK_DIRECTORY:
+                found.directory = value
             else:
                 found.epochs.append(value)
     return found
 
 
 def document_entry(connection: Connection, kind: Kind) -> tuple[int, bytes] | None:
-    """(index, token) of the newest genesis, policy or epoch."""
+    """(index, token) of the newest genesis, policy, landmark directory or epoch."""
     query = (
         select(document_table.c.idx, entry_table.c.body)
         .join(entry_table, entry_table.c.idx == document_table.c.idx)
@@ -278,10 +297,10 @@ def document_entry(connection: Connection, kind: Kind) -> tuple[int, bytes] | No
 
 
 @lru_cache(maxsize=64)
-def decode_document(token: bytes) -> st.Genesis | Policy | st.Epoch:
-    """Body of a stored genesis, policy or epoch statement; remembered by its bytes."""
-    with readable("genesis, policy or epoch"):
-        body: st.Genesis | Policy | st.Epoch = st.decode(token).body
+def decode_document(token: bytes) -> st.Genesis | Policy | LandmarkDirectory | st.Epoch:
+    """Body of a stored statement that is looked up by its number; remembered by its bytes."""
+    with readable("genesis, policy, directory or epoch"):
+        body: st.Genesis | Policy | LandmarkDirectory | st.Epoch = st.decode(token).body
     return body
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as h
 from ledger.passport.words import describe, moment, place, reasons_once
 from ledger.protocol.fields import MAX_SECONDS
 from ledger.protocol.statements import Kind
-from tests.protocol.examples import BODIES, KINDS, UEID, body
+from tests.protocol.examples import BODIES, DIGEST, KINDS, UEID, body
 
 OTHER, THIRD = b"\x02" + bytes(6), b"\x02" + bytes(5) + b"\x01"
 SENTENCES = {
@@ -25,6 +25,10 @@ SENTENCES = {
     Kind.POLICY: "policy version 1 in force: test policy",
     Kind.DECISION: "HOLD, decision 1, by licence: it has none",
     Kind.INDEX_ROOT: "committed to how many entries each subject has among the first 7",
+    Kind.LANDMARK_DIRECTORY: "landmark directory version 1 in force: 2 landmarks of 1 operators, "
+    "1 suspended",
+    Kind.RANGING_REPORT: f"beacon measured round trips to 1 chips in epoch {DIGEST[:16].hex()}, "
+    "by landmark directory 1",
     Kind.EPOCH: "epoch 0 opened, until 2026-01-01T01:00:00Z",
 }
 

@@ -5,6 +5,8 @@ from typing import Any
 
 from ledger.protocol import cbor
 from ledger.protocol import statements as st
+from ledger.protocol.landmarks import RangingRow
+from ledger.protocol.ranging_rows import make_report
 from ledger.protocol.statements import Kind
 from ledger.values import ZERO_DIGEST
 from tests.world import MODEL, START_MS, World, signer
@@ -30,6 +32,11 @@ def plain(token: bytes) -> dict[str, Any]:
     """A token's body as the map that it is on the wire."""
     value: dict[str, Any] = cbor.decode(st.decode(token).sign1.payload, max_size=32_768)
     return value
+
+
+def ranging_row(ueid: bytes = UEID, round_trip_us: int = 8_125) -> RangingRow:
+    """A row of a ranging report."""
+    return RangingRow(ueid=ueid, round_trip_us=round_trip_us, probes=4, transcript=DIGEST)
 
 
 BODIES: dict[Kind, dict[str, Any]] = {
@@ -116,6 +123,30 @@ BODIES: dict[Kind, dict[str, Any]] = {
         "not_after_ms": START_MS + 3_600_000,
     },
     Kind.INDEX_ROOT: {"iat": IAT, "size": 7, "root": DIGEST, "bucket_bits": 8},
+    Kind.LANDMARK_DIRECTORY: {
+        "iat": IAT,
+        "version": 1,
+        "landmarks": [
+            {
+                "id": "beacon",
+                "operator": "lighthouse",
+                "latitude": 50.1109,
+                "longitude": 8.6821,
+                "addresses": ["beacon.example:8490", "[2001:db8::1]:8490"],
+            },
+            {
+                "id": "beacon-2",
+                "operator": "lighthouse",
+                "latitude": 1.3521,
+                "longitude": 103.8198,
+                "addresses": [],
+                "suspended": "moved to another city",
+            },
+        ],
+    },
+    Kind.RANGING_REPORT: make_report(
+        IAT, "beacon", DIGEST[:16], 1, [ranging_row()], signer("beacon")
+    ).model_dump(),
 }
 HEARTBEAT_TOKEN = WORLD.chip(1).heartbeat(
     DIGEST[:16],

@@ -19,6 +19,8 @@ from tests.protocol.examples import BODIES, DIGEST, IAT, KINDS, UEID, body, foun
 from tests.protocol.refusals import mutations, only_refusals, refused
 from tests.world import MODEL, seed, signer
 
+LANDMARK = BODIES[Kind.LANDMARK_DIRECTORY]["landmarks"][0]
+ROW = BODIES[Kind.RANGING_REPORT]["rows"][0]
 OTHER_UEID = b"\x02" + bytes(6)
 UINT, OVER = 2**53 - 1, 2**53
 NOT_A_TEXT = [1, b"x", None, "", ["x"]]
@@ -132,6 +134,67 @@ CASES: dict[Kind, dict[str, tuple[list[Any], list[Any]]]] = {
         "effective_ms": ([0], [*BAD_MS, MAX_SECONDS * 1_000]),
         "expires_ms": (["-", MAX_SECONDS * 1_000], [*BAD_MS, 0]),
         "appeal": (["x" * 200], BAD_TEXT),
+    },
+    Kind.LANDMARK_DIRECTORY: {
+        "version": ([1, 2**31], [0, 2**31 + 1, True, "1", None]),
+        "landmarks": (
+            [
+                [LANDMARK | {"id": f"l{number}"} for number in range(256)],
+                [LANDMARK | {"addresses": [], "latitude": -90.0, "longitude": 180.0}],
+                [LANDMARK | {"addresses": ["h:1"] * 4, "suspended": "x" * 200}],
+            ],
+            [
+                [],
+                [LANDMARK, LANDMARK],
+                [LANDMARK | {"id": f"l{number}"} for number in range(257)],
+                [LANDMARK | {"latitude": 90.5}],
+                [LANDMARK | {"latitude": float("nan")}],
+                [LANDMARK | {"longitude": float("inf")}],
+                [LANDMARK | {"operator": ""}],
+                [LANDMARK | {"suspended": ""}],
+                [LANDMARK | {"addresses": ["h:1"] * 5}],
+                [LANDMARK | {"addresses": ["h"]}],
+                [LANDMARK | {"addresses": ["h h:1"]}],
+                [LANDMARK | {"city": "x"}],
+                [{"id": "beacon"}],
+                "beacon",
+                None,
+            ],
+        ),
+    },
+    Kind.RANGING_REPORT: {
+        "landmark": (["a"], BAD_PARTY),
+        "epoch": ([bytes(16)], [bytes(15), bytes(17), "x" * 16, None]),
+        "directory": ([1, 2**31], [0, 2**31 + 1, True, "1", None]),
+        "rows": (
+            [
+                [ROW | {"ueid": ueid} for ueid in MANY[:256]],
+                [ROW | {"round_trip_us": 1, "probes": 1}],
+                [ROW | {"round_trip_us": 1_000_000, "probes": 64}],
+            ],
+            [
+                [],
+                [ROW, ROW],
+                [ROW | {"ueid": ueid} for ueid in (MANY[1], MANY[0])],
+                [ROW | {"ueid": ueid} for ueid in MANY],
+                [ROW | {"ueid": b"\x01short!"}],
+                [ROW | {"round_trip_us": 0}],
+                [ROW | {"round_trip_us": -8_125}],
+                [ROW | {"round_trip_us": 1_000_001}],
+                [ROW | {"round_trip_us": 8.125}],
+                [ROW | {"round_trip_us": float("nan")}],
+                [ROW | {"round_trip_us": True}],
+                [ROW | {"probes": 0}],
+                [ROW | {"probes": 65}],
+                [ROW | {"transcript": bytes(31)}],
+                [ROW | {"distance_km": 1}],
+                [{"ueid": UEID}],
+                ROW,
+                None,
+            ],
+        ),
+        "root": ([bytes(32)], BAD_DIGEST),
+        "rows_signature": ([bytes(64), bytes(96)], [bytes(63), bytes(97), "x" * 64, None]),
     },
     Kind.POLICY: {
         "version": ([1, 2**31], [0, 2**31 + 1, True, "1", None]),

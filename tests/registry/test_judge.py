@@ -142,6 +142,8 @@ def statement(bench: Bench, kind: Kind, by: Ed25519Signer) -> bytes:
         Kind.POLICY: lambda: world.policy(version=2),
         Kind.EPOCH: bench.epoch_token,
         Kind.INDEX_ROOT: index_root,
+        Kind.LANDMARK_DIRECTORY: bench.directory,
+        Kind.RANGING_REPORT: lambda: reported(bench, by),
         Kind.BIRTH: lambda: world.birth(world.chip(9)),
         Kind.SHIP: lambda: world.ship(born(bench)),
         Kind.RECEIVE: lambda: world.receive(born(bench)),
@@ -152,6 +154,12 @@ def statement(bench: Bench, kind: Kind, by: Ed25519Signer) -> bytes:
     return st.sign(st.decode(body).body, by)
 
 
+def reported(bench: Bench, by: Ed25519Signer) -> bytes:
+    """A report on one chip, whose rows ``by`` has signed."""
+    bench.take(bench.directory())
+    return bench.report(born(bench), by=by)
+
+
 SIGNERS = ("authority", "officer", "verifier", "ledger", "maker", "holder", "carrier", "beacon")
 ALLOWED = {
     Kind.PARTY: {"authority"},
@@ -159,6 +167,8 @@ ALLOWED = {
     Kind.POLICY: {"authority"},
     Kind.EPOCH: {"ledger"},
     Kind.INDEX_ROOT: {"ledger"},
+    Kind.LANDMARK_DIRECTORY: {"authority"},
+    Kind.RANGING_REPORT: {"beacon"},
     Kind.BIRTH: {"maker"},
     Kind.SHIP: {"maker", "holder", "carrier"},
     Kind.RECEIVE: {"maker", "holder", "carrier"},
