@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
 from api import answers, schemas
-from api.access import viewer_of
+from api.access import ANY_TOKEN, OPTIONAL, viewer_of
 from api.context import Context
 from api.media import CBOR_SEQ
 from api.openapi import ALWAYS, problem_responses
@@ -33,8 +33,9 @@ def router(context: Context) -> APIRouter:
         response_class=Response,
         responses={
             200: {"content": _SEQUENCE},
-            **problem_responses(Reason.PARAMETER_INVALID, *ALWAYS),
+            **problem_responses(*ANY_TOKEN, Reason.PARAMETER_INVALID, *ALWAYS),
         },
+        openapi_extra=OPTIONAL,
     )
     def entries(
         query: Annotated[schemas.EntriesQuery, Query()],

@@ -31,7 +31,7 @@ class Viewer:
 
     @property
     def sees_everything(self) -> bool:
-        """Every statement of every chip."""
+        """All about every chip."""
         return self.role in (AccessRole.OFFICER, AccessRole.AUDITOR)
 
     @property
@@ -40,8 +40,11 @@ class Viewer:
         return self.role is AccessRole.PUBLIC
 
     def sees_kind(self, kind: Kind) -> bool:
-        """Whether any statement of this kind may be shown, whatever chip it is about."""
-        return self.sees_everything or kind in PUBLIC_KINDS
+        """Whether any statement of this kind may be shown in bulk, whatever chip it is about.
+
+        An auditor replays the ledger; an officer looks at chips, and needs no copy of all of it.
+        """
+        return self.role is AccessRole.AUDITOR or kind in PUBLIC_KINDS
 
     def sees_chips_of(self, holder: str) -> bool:
         """Whether all about a chip may be shown that this party holds now."""
