@@ -12,7 +12,7 @@ MARK = ".chip-passport-demo"
 """File that says that a folder's contents are a demo's and may be replaced."""
 DATABASE, REPORT, LOG, KEYS = "ledger.db", "report.json", "service.log", "ledger.db.keys"
 TRUST = "trust.policy"
-_BESIDE_DATABASE = ("", "-wal", "-shm", "-journal")
+_BESIDE_DATABASE = ("", "-wal", "-shm", "-journal", ".signed")
 _MARK_TEXT = "Made by chip-passport demo, which replaces what lies in here.\n"
 
 

@@ -1,5 +1,6 @@
 """One process's hold on one ledger: open it safely, take statements, move on, answer questions."""
 
+import os
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,9 +35,10 @@ from ledger.service.entries import statements
 from ledger.service.follow import Follower
 from ledger.service.heads import heads
 from ledger.service.keys import NodeKeys, load_or_make_keys
-from ledger.service.publish import publish, require_sound_checkpoint
+from ledger.service.publish import checkpoint_root, publish, require_sound_checkpoint
 from ledger.service.reader import Reader
 from ledger.service.sequence import Sequencer, move_simulated_clock, rewrite_head
+from ledger.service.signed import Signed, SignedRecord
 from ledger.service.viewer import OPEN, Viewer
 from ledger.service.views import (
     EpochView,
@@ -121,6 +123,7 @@ class Node:
         self._genesis_digest: bytes | None = None
         self._epoch_until_ms = 0
         self._sequencer = Sequencer(engine, settings.executor, self._known, turn=self._turn)
+        self._signed = _signed_record(settings)
 
     # -- opening and closing ----------------------------------------------------------------
 
@@ -176,12 +179,39 @@ class Node:
                 verifier = NoteVerifier(self._note_signer.vkey)
                 require_sound_checkpoint(connection, head, self._genesis.origin, verifier)
             verifier_time(connection, head)
+        self._require_signed()
         if isinstance(self.clock, SimulatedClock):
             self.clock.move(max(self.clock.now_ms(), head.simulated_ms, head.received_ms))
         elif head.received_ms > self.clock.now_ms() + MILLIS_PER_DAY:
             raise ConfigurationError(
                 "the newest entry lies more than a day in the future; set this machine's clock"
             )
+
+    def _require_signed(self) -> None:
+        """The database holds the checkpoint that was signed last, or is about to."""
+        signed = self._signed.read()
+        if signed is None:
+            return
+        with reading(self._engine) as connection:
+            head = read_head(connection)
+            stored = checkpoint_root(connection, signed.size)
+        if self._genesis_digest != signed.genesis:
+            state = "is empty" if head.size == 0 else "holds another ledger"
+            raise ConfigurationError(
+                f"{self._signed.path} is of a ledger that signed a checkpoint of {signed.size} "
+                f"entries, but the database {state}: put that one back, or move the record away"
+            )
+        if stored == signed.root:
+            return
+        if stored is None and head.size == signed.size - 1 and self._signed.before_commit:
+            self._publish(signed)  # stopped between the record and the commit
+            return
+        raise IntegrityError(
+            f"this ledger has signed a checkpoint of {signed.size} entries with the root "
+            f"{signed.root.hex()} ({self._signed.path}), but the database "
+            + (f"ends with entry {head.size - 1}" if stored is None else "has another of that size")
+            + "; an old backup? Put back its newest state: going on from here would be a fork"
+        )
 
     def _require_own(self, genesis: st.Genesis) -> None:
         self._require_authority(PublicKey.from_cose_key(genesis.authority.key).kid)
@@ -396,14 +426,35 @@ class Node:
         """Sign a checkpoint if the log has grown."""
         with self._guard(), self._turn:
             self._require_writable()
-            if not self._is_founded() or self._genesis is None:
-                return None
-            note = publish(
-                self._sequencer, self._genesis, self._own_keys.ledger, self.clock.now_ms()
-            )
+            note = self._publish()
         if note is not None:
             for told in self._told:
                 told()
+        return note
+
+    def _publish(self, again: Signed | None = None) -> bytes | None:
+        """Publish and record; or publish ``again``, and nothing else, what was recorded."""
+        if not self._is_founded() or self._genesis is None or self._genesis_digest is None:
+            return None
+        digest, made = self._genesis_digest, []
+
+        def record(size: int, root: bytes, received_ms: int) -> None:
+            signed = Signed(digest, size, root, received_ms)
+            if again is not None and signed != again:
+                raise IntegrityError(
+                    f"the entries lead to another checkpoint of {size} than was signed"
+                    f" ({self._signed.path}); an old backup?"
+                )
+            made.append(signed)
+            if self._signed.before_commit and again is None:
+                self._signed.write(signed)
+
+        now_ms = self.clock.now_ms() if again is None else again.received_ms
+        key = self._own_keys.ledger
+        with self._signed.withdrawn_on_failure():
+            note = publish(self._sequencer, self._genesis, key, now_ms, record)
+        if made and not self._signed.before_commit:
+            self._signed.write(made[0])
         return note
 
     def on_checkpoint(self, told: Callable[[], None]) -> None:
@@ -608,6 +659,19 @@ def _keys_folder(settings: NodeSettings) -> Path:
     if url.get_backend_name() != "sqlite":
         raise ConfigurationError("name the folder of the node's keys with --keys")
     return Path(f"{url.database}.keys")
+
+
+def _signed_record(settings: NodeSettings) -> SignedRecord:
+    """Beside a SQLite file; otherwise with the keys, if that folder takes files."""
+    url = database_url(settings.database)
+    if settings.read_only:
+        return SignedRecord(None, before_commit=True)
+    if url.get_backend_name() == "sqlite":
+        path = Path(f"{Path(url.database or '').resolve()}.signed")
+        return SignedRecord(path, before_commit=True)
+    folder = _keys_folder(settings)
+    path = folder / "signed" if os.access(folder, os.W_OK) else None
+    return SignedRecord(path, before_commit=False)
 
 
 def _no_genesis() -> Refused:

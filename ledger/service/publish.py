@@ -7,6 +7,7 @@ kept, and to the map that was committed to last, is an index-root appended and t
 signed, and only once it is stored is it served.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,9 +46,11 @@ def publish(
     genesis: st.Genesis,
     key: SigningKey,
     now_ms: int,
+    record: Callable[[int, bytes, int], None] | None = None,
 ) -> bytes | None:
     """Append an index-root, sign and store a checkpoint; None where the last one covers the log.
 
+    ``record`` is told size, root and time of the checkpoint before it is committed, and may raise.
     Raises IntegrityError where stored entries, tree and heads map contradict each other: then
     nothing may be signed any more.
     """
@@ -81,6 +84,8 @@ def publish(
         row = {"size": size, "root": root, "note": note, "published_ms": published_ms}
         connection.execute(insert(checkpoint_table), [row])
         advance_published(connection, head, frontier)
+        if record is not None:
+            record(size, root, published_ms)
     return note
 
 
@@ -165,6 +170,13 @@ def require_sound_checkpoint(
         )
     if head.size < head.published_size:
         raise IntegrityError("the log is shorter than its last checkpoint; an old backup?")
+
+
+def checkpoint_root(connection: Connection, size: int) -> bytes | None:
+    """Root of the checkpoint of that size; None where none was published."""
+    query = select(checkpoint_table.c.root).where(checkpoint_table.c.size == size)
+    found: bytes | None = connection.execute(query).scalar()
+    return found
 
 
 def latest_checkpoint(connection: Connection) -> Any:
