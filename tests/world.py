@@ -13,6 +13,8 @@ from ledger.protocol import statements as st
 from ledger.protocol import x509
 from ledger.protocol.heartbeat import Heartbeat, Location, Measurement
 from ledger.protocol.keys import Ed25519Signer, P384Signer
+from ledger.protocol.landmarks import RangingRow
+from ledger.protocol.ranging_rows import make_report
 from ledger.values import ZERO_DIGEST
 
 START_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
@@ -243,6 +245,54 @@ class World:
             "licence": "L-1",
         }
         return st.sign(st.Install(**fields | changes), by or self.holder)
+
+    def landmark(self, name: str = "beacon") -> bytes:
+        """Registers a landmark."""
+        body = st.PartyStatement(
+            iat=self.iat,
+            id=name,
+            name=name.title(),
+            roles=["landmark"],
+            country="DE",
+            key=signer(name).public.to_cose_key(),
+        )
+        return st.sign(body, self.authority)
+
+    def directory(self, **changes: Any) -> bytes:
+        """Version 1 of the landmark directory: beacon, in Frankfurt; ``of`` changes its entry."""
+        entry = {
+            "id": "beacon",
+            "operator": "beacon",
+            "latitude": FRANKFURT[0],
+            "longitude": FRANKFURT[1],
+            "addresses": ["beacon.example:8490"],
+        }
+        fields = {"iat": self.iat, "version": 1, "landmarks": [entry | changes.pop("of", {})]}
+        return st.sign(st.LandmarkDirectory.model_validate(fields | changes), self.authority)
+
+    def report(
+        self, epoch: bytes, *chips: Chip, by: Ed25519Signer | None = None, **changes: Any
+    ) -> bytes:
+        """What beacon measured of chips in an epoch; ``changes`` come after its rows' signature."""
+        key = by or signer("beacon")
+        rows = [
+            RangingRow(
+                ueid=chip.ueid,
+                round_trip_us=8_125,
+                probes=4,
+                transcript=seed(f"transcript {chip.number}"),
+            )
+            for chip in chips
+        ]
+        made = make_report(
+            changes.pop("iat", self.iat),
+            changes.pop("landmark", "beacon"),
+            epoch,
+            changes.pop("directory", 1),
+            rows,
+            key,
+        )
+        return st.sign(made.model_copy(update=changes), key)
 
     def release(self, chip: Chip, sequence: int, previous: bytes, **changes: Any) -> bytes:
         """An officer's release."""

@@ -79,21 +79,21 @@ def check_report(report: RangingReport, key: PublicKey) -> None:
 
 
 class RowProof(NamedTuple):
-    """One row of a report, with all that it takes to believe it."""
+    """Row ``number`` of a report of ``size`` rows, with all that it takes to believe it."""
 
     landmark: str
     epoch: bytes
     directory: int
-    count: int
+    size: int
     root: bytes
     signature: bytes
-    index: int
+    number: int
     row: RangingRow
     path: tuple[bytes, ...]
 
     @classmethod
-    def of(cls, report: RangingReport, index: int) -> "RowProof":
-        """Of row ``index`` of a report."""
+    def of(cls, report: RangingReport, number: int) -> "RowProof":
+        """Of row ``number`` of a report, counted from 0."""
         hashes = [row_hash(row) for row in report.rows]
         return cls(
             report.landmark,
@@ -102,9 +102,9 @@ class RowProof(NamedTuple):
             len(report.rows),
             report.root,
             report.rows_signature,
-            index,
-            report.rows[index],
-            tuple(_path(hashes, index)),
+            number,
+            report.rows[number],
+            tuple(_path(hashes, number)),
         )
 
     def verify(self, key: PublicKey) -> RangingRow:
@@ -113,11 +113,11 @@ class RowProof(NamedTuple):
         Still owed by the caller: that ``key`` is the landmark's, and that the report stands on
         the ledger: this shows what the landmark signed, not that it was filed.
         """
-        if not 0 <= self.index < self.count <= MAX_ROWS:
-            raise Refused(Reason.PROOF_INVALID, "the report has no such row", field="index")
-        if _climb(row_hash(self.row), self.index, self.count, self.path) != self.root:
+        if not 0 <= self.number < self.size <= MAX_ROWS:
+            raise Refused(Reason.PROOF_INVALID, "the report has no such row", field="number")
+        if _climb(row_hash(self.row), self.number, self.size, self.path) != self.root:
             raise Refused(Reason.PROOF_INVALID, "the path leads to another root", field="path")
-        message = rows_message(self.landmark, self.epoch, self.directory, self.count, self.root)
+        message = rows_message(self.landmark, self.epoch, self.directory, self.size, self.root)
         if not key.verify(message, self.signature):
             raise Refused(Reason.SIGNATURE_INVALID, "the landmark did not sign this root")
         return self.row
@@ -134,18 +134,20 @@ class RowProof(NamedTuple):
         parts = cbor.decode(data, max_size=MAX_PROOF_BYTES, max_depth=2)
         if not isinstance(parts, list) or len(parts) != len(cls._fields):
             raise _malformed("a row proof is an array of nine")
-        landmark, epoch, directory, count, root, signature, index, row, path = parts
+        landmark, epoch, directory, size, root, signature, number, row, path = parts
         if not isinstance(landmark, str) or not 0 < len(landmark) <= _MAX_ID:
             raise _malformed("landmark is a party id")
         if not _is_hash(epoch, EPOCH_SIZE) or not _is_hash(root) or not _is(signature, bytes):
             raise _malformed("epoch, root and signature are byte strings of their sizes")
-        if not _within(directory, _MAX_VERSION) or not _within(count, MAX_ROWS):
-            raise _malformed("directory and count are positive numbers within their limits")
-        if not _is(index, int) or not 0 <= index < count:
-            raise _malformed("index is the number of a row")
+        if not _within(directory, _MAX_VERSION) or not _within(size, MAX_ROWS):
+            raise _malformed("directory and size are positive numbers within their limits")
+        if not _is(number, int) or not 0 <= number < size:
+            raise _malformed("number is that of a row, from 0")
         if not _is(row, list) or not _is(path, list) or not all(map(_is_hash, path)):
             raise _malformed("the row is an array, the path an array of hashes")
-        return cls(*parts[:7], _row(row), tuple(path))
+        return cls(
+            landmark, epoch, directory, size, root, signature, number, _row(row), tuple(path)
+        )
 
 
 def _row(parts: list[object]) -> RangingRow:

@@ -13,8 +13,6 @@ import pytest
 from ledger.errors import Reason, Refused
 from ledger.protocol import statements as st
 from ledger.protocol.keys import Ed25519Signer
-from ledger.protocol.landmarks import RangingRow
-from ledger.protocol.ranging_rows import make_report
 from ledger.protocol.statements import Message
 from ledger.registry.apply import apply
 from ledger.registry.judge import judge
@@ -113,34 +111,11 @@ class Bench:
 
     def directory(self, **changes: Any) -> bytes:
         """Version 1 of the landmark directory: beacon, in Frankfurt."""
-        entry = {
-            "id": "beacon",
-            "operator": "beacon",
-            "latitude": 50.1109,
-            "longitude": 8.6821,
-            "addresses": ["beacon.example:8490"],
-        }
-        fields = {"iat": self.world.iat, "version": 1, "landmarks": [entry | changes.pop("of", {})]}
-        body = st.LandmarkDirectory.model_validate(fields | changes)
-        return st.sign(body, self.world.authority)
+        return self.world.directory(**changes)
 
     def report(self, *chips: Chip, by: Ed25519Signer | None = None, **changes: Any) -> bytes:
         """What beacon measured of chips in the newest epoch."""
-        key = by or signer("beacon")
-        transcript = sha256(b"a transcript").digest()
-        rows = [
-            RangingRow(ueid=chip.ueid, round_trip_us=8_125, probes=4, transcript=transcript)
-            for chip in chips
-        ]
-        made = make_report(
-            changes.pop("iat", self.world.iat),
-            changes.pop("landmark", "beacon"),
-            changes.pop("epoch", self.epoch),
-            changes.pop("directory", 1),
-            rows,
-            key,
-        )
-        return st.sign(made.model_copy(update=changes), key)
+        return self.world.report(changes.pop("epoch", self.epoch), *chips, by=by, **changes)
 
     def retire(self, *chips: Chip, by: Ed25519Signer | None = None) -> bytes:
         """By the holder."""

@@ -59,6 +59,8 @@ def tell(folder: Path, database: str | None = None, rounds: int = 4) -> Stage:
     stage.take(w.receive(*moved, by=w.reseller, country="MY"))
     gone = st.Retire(iat=w.iat, chips=[moved[0].ueid], cause="burnt")
     stage.take(st.sign(gone, w.reseller))
+    stage.take(w.landmark(), w.directory(), w.directory(version=2))
+    stage.take(w.report(stage.node.epoch().id, honest, diverted, directory=2))
     stage.hours(9)
     assert stage.state(silent) == "held"
     stage.node.close()

@@ -42,6 +42,11 @@ from tests.world import World, seed, signer
 
 ES384 = P384Signer.from_seed(seed("es384")).public
 WORLD = World()
+NUMBERS = {
+    Kind.POLICY: "version",
+    Kind.LANDMARK_DIRECTORY: "version",
+    Kind.EPOCH: "counter",
+}
 
 
 def chip(number: int = 1, **changes: Any) -> Chip:
@@ -337,8 +342,7 @@ def log(engine: Engine, *tokens: bytes) -> None:
                 body=token,
             )
             body: Any = message.body
-            number = {"policy": "version", "epoch": "counter"}.get(message.kind.value)
-            notes.append((message.kind, getattr(body, number) if number else 0, index))
+            notes.append((message.kind, getattr(body, NUMBERS.get(message.kind, ""), 0), index))
         appender.flush()
         for note in notes:
             registry.note_document(*note)
@@ -366,6 +370,18 @@ def test_ledger_without_documents_has_none(engine: Engine) -> None:
         assert document_entry(connection, Kind.GENESIS) is None
     assert (found.position, found.genesis, found.policy, found.epochs) == (0, None, None, [])
     assert found.policy_digest == ZERO_DIGEST
+
+
+def test_the_newest_landmark_directory_is_found_and_the_one_as_of_a_position(
+    engine: Engine,
+) -> None:
+    log(engine, genesis(), WORLD.directory(), epoch(0), WORLD.directory(version=2))
+    with reading(engine) as connection:
+        documents = [load_documents(connection, before=end) for end in (1, 2, 3, 4)]
+        registry = StoreRegistry(connection, documents=documents[-1])
+    versions = [found.directory and found.directory.version for found in documents]
+    assert versions == [None, 1, 1, 2]
+    assert registry.directory == documents[-1].directory
 
 
 def test_newest_documents_are_found_and_older_ones_as_of_a_position(engine: Engine) -> None:
