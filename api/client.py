@@ -196,6 +196,10 @@ class Client:
                 bytes.fromhex(found["statement"]),
             )
 
+    def landmarks(self) -> dict[str, Any]:
+        """GET /v1/landmarks; RequestRefused (landmark-unknown) where there is no directory."""
+        return self._get("/v1/landmarks")
+
     def clock(self) -> dict[str, Any]:
         """GET /v1/clock: ``mode`` and ``now_ms``."""
         return self._get("/v1/clock")

@@ -106,6 +106,35 @@ class Epoch(Schema):
     """The ledger's signed epoch statement (COSE_Sign1)."""
 
 
+class Landmark(Schema):
+    """A landmark: who runs it, where it stands and answers; ``suspended`` says why it does not."""
+
+    model_config = _example(
+        id="beacon-fra",
+        operator="lighthouse",
+        latitude=50.11,
+        longitude=8.68,
+        addresses=["beacon.example:8490"],
+        suspended=None,
+    )
+    id: PartyId
+    operator: PartyId
+    latitude: float
+    longitude: float
+    addresses: list[str]
+    suspended: str | None
+
+
+class Landmarks(Schema):
+    """The landmark directory in force."""
+
+    model_config = _example(version=1, landmarks=[_of(Landmark)], statement="d28440a04040")
+    version: Count
+    landmarks: list[Landmark]
+    statement: Hex
+    """The authority's signed directory statement (COSE_Sign1)."""
+
+
 class Lease(Schema):
     """Permission to run until a time."""
 

@@ -24,7 +24,7 @@ _CLOCK_BODY = {
     }
 }
 _READ = problem_responses(Reason.PARAMETER_INVALID, *ALWAYS)
-_EPOCH_BYTES: dict[str, Any] = {
+_SIGNED_BYTES: dict[str, Any] = {
     COSE: {"schema": {"type": "string", "format": "binary"}, "example": "d2845818a3012704…"}
 }
 
@@ -77,7 +77,7 @@ def router(context: Context) -> APIRouter:
         "/epoch",
         response_model=schemas.Epoch,
         responses={
-            200: {"content": _EPOCH_BYTES},
+            200: {"content": _SIGNED_BYTES},
             **problem_responses(Reason.LEDGER_EMPTY, Reason.PARAMETER_INVALID, *ALWAYS),
         },
     )
@@ -94,6 +94,29 @@ def router(context: Context) -> APIRouter:
                 "not_before_ms": now.not_before_ms,
                 "not_after_ms": now.not_after_ms,
                 "statement": now.statement.hex(),
+            }
+        )
+
+    @routes.get(
+        "/landmarks",
+        response_model=schemas.Landmarks,
+        responses={
+            200: {"content": _SIGNED_BYTES},
+            **problem_responses(Reason.LANDMARK_UNKNOWN, Reason.PARAMETER_INVALID, *ALWAYS),
+        },
+    )
+    def landmarks(request: Request) -> Response:
+        """The landmark directory in force; with `Accept: application/cose`, its signed bytes."""
+        message = node.landmarks()
+        if accepts(request, COSE):
+            headers = {**answers.NO_CACHE, "Vary": "Accept"}
+            return Response(message.token, media_type=COSE, headers=headers)
+        body = message.body
+        return answers.json(
+            {
+                "version": body.version,
+                "landmarks": [entry.model_dump() for entry in body.landmarks],
+                "statement": message.token.hex(),
             }
         )
 

@@ -544,6 +544,14 @@ class Node:
             body.id, body.counter, body.not_before_ms, body.not_after_ms, message.token
         )
 
+    def landmarks(self) -> st.Message:
+        """The landmark directory in force, as it was signed; refuses where there is none."""
+        with reading(self._engine) as connection:
+            found = document_entry(connection, Kind.LANDMARK_DIRECTORY)
+        if found is None:
+            raise Refused(Reason.LANDMARK_UNKNOWN, "no landmark directory is on the ledger")
+        return reads.stored_message(*found)
+
     def checkpoint(self) -> bytes | None:
         """The newest published checkpoint, a signed note, with the cosignatures that it has."""
         with reading(self._engine) as connection:

@@ -3,8 +3,9 @@
 import pytest
 
 from api import schemas
+from ledger.protocol import statements as st
 from tests.api.harness import COSE, Altered, Http, assert_problem, serving
-from tests.api.world import ORIGIN, T0_MS, Chip
+from tests.api.world import ORIGIN, T0_MS, Chip, World
 
 _HOUR = 3_600_000
 
@@ -51,6 +52,27 @@ def test_the_clock_moves_forward_only(fleet: Http):
 def test_a_malformed_time_is_a_problem(http: Http, body: bytes):
     answer = http.post("/v1/clock", body, "application/json")
     assert_problem(answer, 422, "parameter-invalid")
+
+
+def test_the_landmark_directory_comes_as_json_or_as_its_signed_statement(fleet: Http, world: World):
+    assert_problem(fleet.get("/v1/landmarks"), 404, "landmark-unknown")
+    entry = {
+        "id": "beacon",
+        "operator": "lighthouse",
+        "latitude": 50.11,
+        "longitude": 8.68,
+        "addresses": ["beacon.example:8490"],
+    }
+    body = st.LandmarkDirectory.model_validate(
+        {"iat": T0_MS // 1_000, "version": 1, "landmarks": [entry]}
+    )
+    token = st.sign(body, world.authority)
+    assert fleet.post("/v1/statements", token, COSE).status_code == 201
+    found = schemas.Landmarks.model_validate(fleet.get("/v1/landmarks").json())
+    assert (found.version, found.statement) == (1, token.hex())
+    assert [item.model_dump() for item in found.landmarks] == [entry | {"suspended": None}]
+    signed = fleet.get("/v1/landmarks", headers={"Accept": COSE})
+    assert (signed.headers["content-type"], signed.content) == (COSE, token)
 
 
 def test_the_epoch_comes_as_json_or_as_its_signed_statement(fleet: Http):
