@@ -1,7 +1,7 @@
 """A ledger and three witnesses, each a process of its own, from the command line over sockets.
 
-Two of three make a quorum. One is killed and comes back; then an old backup of the ledger is put
-in the place of the newest state, and the witnesses know better.
+Two of three make a quorum, and one of them signs with ML-DSA-44. One is killed and comes back; then
+an old backup of the ledger is put in the place of the newest state, and the witnesses know better.
 """
 
 import contextlib
@@ -63,7 +63,9 @@ class Scene:
         return self.started[-1]
 
     def witness(self, number: int, vkey: str, port: str = "0") -> Process:
+        algorithm = "ml-dsa-44" if number == 1 else "ed25519"
         words = ("--name", f"witness.example/{number}", "--database", f"w{number}.db")
+        words += ("--algorithm", algorithm)
         return self.run("witness", "serve", *words, "--ledger", vkey, "--port", port)
 
 

@@ -1,6 +1,7 @@
 """``witness serve``: a witness, until it is told to stop."""
 
 import logging
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,8 +12,16 @@ from api.cli.ready import tell_ready
 from api.cli.serve import LogFormat, LogLevel
 
 if TYPE_CHECKING:
+    from ledger.log.note import NoteKey
     from ledger.log.vkey import Vkey
-    from ledger.protocol.keys import Ed25519Signer
+
+
+class Algorithm(StrEnum):
+    """``WitnessAlgorithm``, which would load all that a witness is made of to show help."""
+
+    ED25519 = "ed25519"
+    ML_DSA_44 = "ml-dsa-44"
+
 
 DEFAULT_DATABASE = "witness.db"
 
@@ -51,7 +60,16 @@ def serve(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="The witness's Ed25519 key. [default: the database file's name with .key]",
+            help="The witness's keys. [default: the database file's name with .key]",
+            show_default=False,
+        ),
+    ] = None,
+    algorithm: Annotated[
+        list[Algorithm] | None,
+        typer.Option(
+            metavar="<ed25519|ml-dsa-44>",
+            help="What a new witness signs with. Give it twice for one key of each; later starts "
+            "go by the keys. [default: ed25519]",
             show_default=False,
         ),
     ] = None,
@@ -71,27 +89,28 @@ def serve(
 ) -> None:
     """Cosign checkpoints, and never two that contradict.
 
-    The first start makes the key and the memory. Later a memory that is missing is refused: a
+    The first start makes the keys and the memory. Later a memory that is missing is refused: a
     witness that forgot what it cosigned would vouch for a forged history. Do not put back an old
     memory from a backup either; begin with a new name and a new key (--new is for a key that
     was made elsewhere and has never cosigned).
 
-    The log goes to stderr; address and key go to stdout. Stop it with Ctrl-C or SIGTERM.
+    The log goes to stderr; address and keys go to stdout. Stop it with Ctrl-C or SIGTERM.
     """
     from api import logs
     from api.listening import Listener
     from api.witness import create_witness_app
     from ledger.log.cosignature import Cosigner
+    from ledger.log.vkey import check_name
     from ledger.service.clock import SystemClock
     from ledger.service.witness import Witness, WitnessSettings
 
     logs.configure(level=log_level.value, form=log_format.value)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     vkeys = _followed(ledger)
-    signer, create = _key(database, key, new)
-    settings = WitnessSettings(
-        database, [Cosigner(name, signer)], vkeys, SystemClock(), create=create
-    )
+    check_name(name)
+    keys, create = _keys(database, key, new, algorithm or [])
+    cosigners = [Cosigner(name, key) for key in keys]
+    settings = WitnessSettings(database, cosigners, vkeys, SystemClock(), create=create)
     witness = Witness.open(settings)
     try:
         listener = Listener(create_witness_app(witness), host=host, port=port)
@@ -118,20 +137,22 @@ def _followed(texts: list[str]) -> "dict[str, list[Vkey]]":
     return followed
 
 
-def _key(database: str, key: Path | None, new: bool) -> "tuple[Ed25519Signer, bool]":
-    """The signing key, and whether a memory may be made.
+def _keys(
+    database: str, key: Path | None, new: bool, wanted: list[Algorithm]
+) -> "tuple[list[NoteKey], bool]":
+    """The signing keys, and whether a memory may be made.
 
-    Key and memory are made together or not at all.
+    Keys and memory are made together or not at all.
     """
     from ledger.errors import ConfigurationError
-    from ledger.service.keys import make_key, read_key
+    from ledger.service.witness_keys import WitnessAlgorithm, make_witness_keys, read_witness_keys
     from ledger.store.engine import database_url
 
     url = database_url(database)
     is_file = url.get_backend_name() == "sqlite"
     if key is None:
         if not is_file:
-            raise UsageError("name the file of the witness's key with --key")
+            raise UsageError("name the file of the witness's keys with --key")
         key = Path(f"{url.database}.key")
     remembers = is_file and Path(url.database or "").exists()
     if key.exists():
@@ -140,7 +161,14 @@ def _key(database: str, key: Path | None, new: bool) -> "tuple[Ed25519Signer, bo
                 f"the memory {url.database} is missing; a witness that forgot must not go on: "
                 "restore nothing, give it a new --name and a new key"
             )
-        return read_key(key), new or not is_file
+        found = read_witness_keys(key)
+        if wanted and set(found) != {WitnessAlgorithm(name) for name in wanted}:
+            raise ConfigurationError(
+                f"{key} holds keys of {' and '.join(found)}, and a witness keeps its keys; leave "
+                "--algorithm out, or begin a new witness"
+            )
+        return list(found.values()), new or not is_file
     if remembers or new:
         raise ConfigurationError(f"{key} is missing; restore it, or name it with --key")
-    return make_key(key), True
+    algorithms = [WitnessAlgorithm(name) for name in wanted or [Algorithm.ED25519]]
+    return list(make_witness_keys(key, algorithms).values()), True

@@ -157,6 +157,11 @@ class Cosigner:
         signature = timestamp_s.to_bytes(TIMESTAMP_SIZE) + bare
         return NoteSignature(self.vkey.name, self.vkey.key_id, signature)
 
+    def require_origin(self, origin: str) -> None:
+        """Refuse (NOTE_MALFORMED) an origin whose checkpoints this key's form cannot name."""
+        if self.vkey.signature_type == MLDSA44_COSIGNATURE:
+            _short(origin, "origin")
+
     def at(self, timestamp_s: int) -> "TimedCosigner":
         """A ``note.Signer`` that cosigns at this time, for ``sign_note``."""
         return TimedCosigner(self, timestamp_s)
@@ -182,6 +187,13 @@ class _RawKey:
 class _MlDsaPrivate(Protocol):
     def sign(self, data: bytes, /) -> bytes: ...
 
+    def private_bytes(
+        self,
+        encoding: serialization.Encoding,
+        format: serialization.PrivateFormat,
+        encryption_algorithm: serialization.KeySerializationEncryption,
+    ) -> bytes: ...
+
 
 class MlDsa44Key:
     """An ML-DSA-44 private key (FIPS 204) for :class:`Cosigner`.
@@ -197,8 +209,14 @@ class MlDsa44Key:
 
     @classmethod
     def from_seed(cls, seed: bytes) -> "MlDsa44Key":
-        """The key that FIPS 204 makes from ``seed``, 32 bytes."""
-        return cls(_mldsa().MLDSA44PrivateKey.from_seed_bytes(seed))
+        """The key that FIPS 204 makes from ``seed``, 32 bytes.
+
+        ConfigurationError where the installed cryptography or its OpenSSL has no ML-DSA-44.
+        """
+        try:
+            return cls(_mldsa().MLDSA44PrivateKey.from_seed_bytes(seed))
+        except UnsupportedAlgorithm as error:
+            raise _no_mldsa() from error
 
     @classmethod
     def from_pem(cls, pem: bytes, password: bytes | None = None) -> "MlDsa44Key":
@@ -207,6 +225,17 @@ class MlDsa44Key:
             return cls(serialization.load_pem_private_key(pem, password or None))
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise ConfigurationError("the ML-DSA-44 key cannot be read") from error
+
+    def to_pem(self) -> bytes:
+        """PKCS #8 in PEM, not encrypted; it holds the seed (RFC 9881)."""
+        return self._private.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+
+    def __repr__(self) -> str:
+        return "MlDsa44Key()"
 
     def sign(self, message: bytes, /) -> bytes:
         """2,420 bytes, with the empty context."""
@@ -273,9 +302,13 @@ def _mldsa_public(raw: bytes) -> Any:
     try:
         return _mldsa().MLDSA44PublicKey.from_public_bytes(raw)
     except UnsupportedAlgorithm as error:
-        raise ConfigurationError("the OpenSSL of cryptography has no ML-DSA-44") from error
+        raise _no_mldsa() from error
     except ValueError as error:
         raise _bad_key("not an ML-DSA-44 key") from error
+
+
+def _no_mldsa() -> ConfigurationError:
+    return ConfigurationError("the OpenSSL of cryptography has no ML-DSA-44")
 
 
 def _bad_key(detail: str) -> Refused:

@@ -52,11 +52,16 @@ def make_key(path: Path) -> Ed25519Signer:
 
 def write_key(path: Path, seed: bytes) -> None:
     """Write the key made from a 32-byte seed; never over an existing file."""
+    write_private(path, Ed25519Signer.from_seed(seed).to_pem())
+
+
+def write_private(path: Path, pem: bytes) -> None:
+    """Write private keys to a file of mode 0600, durably; never over an existing one."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
-            file.write(Ed25519Signer.from_seed(seed).to_pem())
+            file.write(pem)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
@@ -65,12 +70,7 @@ def write_key(path: Path, seed: bytes) -> None:
 
 def read_key(path: Path) -> Ed25519Signer:
     """The Ed25519 key in a file that only its owner may read; ConfigurationError."""
-    try:
-        if path.stat().st_mode & 0o077:
-            raise ConfigurationError(f"{path} is open to others; run: chmod 600 {path}")
-        pem = path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
+    pem = read_private(path)
     try:
         signer = signer_from_pem(pem)
     except ConfigurationError as error:
@@ -78,3 +78,13 @@ def read_key(path: Path) -> Ed25519Signer:
     if not isinstance(signer, Ed25519Signer):
         raise ConfigurationError(f"{path} has to hold an Ed25519 key")
     return signer
+
+
+def read_private(path: Path) -> bytes:
+    """Content of a file that only its owner may read; ConfigurationError."""
+    try:
+        if path.stat().st_mode & 0o077:
+            raise ConfigurationError(f"{path} is open to others; run: chmod 600 {path}")
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
 
-from ledger.errors import ConfigurationError, IntegrityError
+from ledger.errors import ConfigurationError, IntegrityError, Refused
 from ledger.log.cosignature import LOG_TYPES, Cosigner, note_verifier
 from ledger.log.trust import TrustPolicy
 from ledger.log.vkey import Vkey
@@ -155,6 +155,13 @@ def _require_usable(settings: WitnessSettings) -> None:
         if not vkeys or any(vkey.signature_type not in LOG_TYPES for vkey in vkeys):
             raise ConfigurationError(f"the log {origin} needs keys of type 0x01 or 0x06")
         _require_distinct(vkeys, f"the log {origin} has the same key twice")
+        for cosigner in settings.cosigners:
+            try:
+                cosigner.require_origin(origin)
+            except Refused as error:
+                raise ConfigurationError(
+                    f"ML-DSA-44 cannot cosign a log whose origin is that long: {origin[:40]}…"
+                ) from error
         for vkey in vkeys:
             note_verifier(vkey)
 

@@ -2,13 +2,15 @@
 
 import contextlib
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import asymmetric
 
 from api.witness_client import WitnessAhead, WitnessClient
-from ledger.log.cosignature import CosignatureVerifier, Cosigner
+from ledger.log.cosignature import CosignatureVerifier, Cosigner, parse_vkey
 from ledger.service.keys import make_key, read_key
 from tests.cli.harness import Program, finish, start
 from tests.log.witnessed import GrowingLog
@@ -21,20 +23,20 @@ WORDS = ("witness", "serve", "--port", "0", "--name", NAME, "--ledger", VKEY)
 
 @contextlib.contextmanager
 def witnessing(folder: Path, *words: str) -> Iterator[tuple["subprocess.Popen[str]", str, str]]:
-    """The process, its address and its key, taken from the line that it prints."""
+    """The process, its address and its keys, taken from the line that it prints."""
     process = start(*WORDS, *words, cwd=folder)
     assert process.stdout is not None
     try:
         line = process.stdout.readline()
         assert line.startswith("listening on http://127.0.0.1:"), finish(process).err
-        yield process, line.split()[2], line.split()[4].rstrip(")")
+        yield process, line.split()[2], " ".join(line.split()[4:]).rstrip(")")
     finally:
         process.kill()
         finish(process)
 
 
-def asking(url: str, vkey: str) -> WitnessClient:
-    return WitnessClient(url, [CosignatureVerifier(vkey)])
+def asking(url: str, *vkeys: str) -> WitnessClient:
+    return WitnessClient(url, [CosignatureVerifier(vkey) for vkey in vkeys])
 
 
 def test_witness_makes_its_key_cosigns_stops_and_remembers_after_a_kill(tmp_path: Path) -> None:
@@ -54,6 +56,39 @@ def test_witness_makes_its_key_cosigns_stops_and_remembers_after_a_kill(tmp_path
         done = finish(process)
     assert done.code == 0, done.err
     assert "Traceback" not in done.err
+
+
+def test_witness_signs_with_the_algorithms_that_it_began_with(tmp_path: Path) -> None:
+    chosen = ("--algorithm", "ml-dsa-44", "--algorithm", "ed25519")
+    with witnessing(tmp_path, *chosen) as (_, url, words):
+        vkeys = words.split()
+        assert [parse_vkey(vkey).signature_type for vkey in vkeys] == [0x06, 0x04]
+        with asking(url, *vkeys) as client:
+            assert len(client.cosign(LOG.note(9), lambda old: LOG.proof(old, 9))) == 2
+        with asking(url, vkeys[0]) as client:
+            (line,) = client.cosign(LOG.note(9), lambda old: LOG.proof(old, 9))
+            assert len(line.signature) == 8 + 2_420
+    with witnessing(tmp_path) as (_, _, again):
+        assert again == words
+
+
+def test_witness_keeps_its_algorithms(program: Program, tmp_path: Path) -> None:
+    database, key = tmp_path / "w.db", tmp_path / "w.db.key"
+    make_key(key)
+    database.write_bytes(b"")
+    said = program(*WORDS, "--database", database, "--algorithm", "ml-dsa-44").complaint
+    assert said.startswith(f"{key} holds keys of ed25519, and a witness keeps its keys")
+
+
+def test_without_ml_dsa_a_witness_of_it_does_not_start(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric.mldsa", None)
+    monkeypatch.delattr(asymmetric, "mldsa", raising=False)
+    words = ("--database", tmp_path / "w.db", "--algorithm", "ml-dsa-44")
+    said = program(*WORDS, *words).complaint
+    assert said == "ML-DSA-44 needs a newer release of cryptography"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_witness_that_lost_its_memory_is_refused(program: Program, tmp_path: Path) -> None:
@@ -83,6 +118,7 @@ def test_memory_without_its_key_is_refused(program: Program, tmp_path: Path) -> 
         (["--ledger", "log.example"], "--ledger takes a ledger's vkey"),
         (["--ledger", VKEY], "has the same key twice"),
         (["--name", "two words"], "no spaces"),
+        (["--algorithm", "rsa"], "Invalid value for '--algorithm'"),
         (["--database", "postgresql://127.0.0.1:1/x"], "name the file of the witness's key"),
         (["--port", "70000"], "Invalid value for '--port'"),
     ],
