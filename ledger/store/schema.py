@@ -33,7 +33,7 @@ def migrate(engine: Engine) -> None:
         # A head that is missing beside entries is damage, and an empty one would hide it.
         columns = (head_table.c.id, entry_table.c.idx)
         if not any(connection.execute(select(column).limit(1)).first() for column in columns):
-            connection.execute(insert(head_table), [_empty_head()])
+            connection.execute(insert(head_table), [empty_head()])
 
 
 def _refuse_foreign(connection: Connection) -> None:
@@ -52,7 +52,8 @@ def _refuse_foreign(connection: Connection) -> None:
         raise ConfigurationError("the database already holds other tables; give an empty one")
 
 
-def _empty_head() -> dict[str, Any]:
+def empty_head() -> dict[str, Any]:
+    """The head row of a log without entries."""
     empty = CompactRange().encode()
     return {
         "id": 1,

@@ -78,7 +78,7 @@ def test_failed_migration_leaves_an_empty_database(
     def fail() -> None:
         raise RuntimeError("killed")
 
-    monkeypatch.setattr(schema, "_empty_head", fail)
+    monkeypatch.setattr(schema, "empty_head", fail)
     with pytest.raises(RuntimeError, match="killed"):
         migrate(empty_engine)
     assert inspect(empty_engine).get_table_names() == []
