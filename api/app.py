@@ -1,6 +1,6 @@
 """The one factory of the HTTP service. Nothing is opened or started by importing it."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -10,8 +10,9 @@ from fastapi import FastAPI
 from api import handlers, openapi
 from api.context import Context
 from api.metrics import Metrics
-from api.routes import about, entries, health, ingest, log, pages, passports
+from api.routes import about, cosignatures, entries, health, ingest, log, pages, passports
 from api.settings import ServiceSettings
+from ledger.log.cosignature import CosignatureVerifier
 from ledger.service.clock import Clock, SystemClock
 from ledger.service.node import Node
 
@@ -29,14 +30,23 @@ def create_app(
     settings: ServiceSettings | None = None,
     on_fatal: Callable[[BaseException], None] | None = None,
     real_time: Clock | None = None,
+    auditors: Sequence[CosignatureVerifier] = (),
 ) -> FastAPI:
     """The HTTP service over ``node``, which stays the caller's to open, tick and close.
 
     ``on_fatal`` is told once stored data contradicts itself: the caller has to stop serving.
-    Access tokens expire by ``real_time``, by default the machine's.
+    Access tokens expire by ``real_time``, by default the machine's. Cosignatures are taken of
+    ``auditors``.
     """
     limits = settings or ServiceSettings()
-    context = Context(node, limits, Metrics(node), on_fatal or _ignore, real_time or SystemClock())
+    context = Context(
+        node,
+        limits,
+        Metrics(node),
+        on_fatal or _ignore,
+        real_time or SystemClock(),
+        tuple(auditors),
+    )
     workers = ingest.Workers(
         singles=ThreadPoolExecutor(2, "ingest"),
         batches=ThreadPoolExecutor(limits.batch_workers, "batch"),
@@ -52,7 +62,7 @@ def create_app(
         lifespan=_lifespan(limits, workers),
     )
     app.router.routes.extend(ingest.routes(context, workers))
-    for part in (about, passports, entries, log, health):
+    for part in (about, passports, entries, log, cosignatures, health):
         app.include_router(part.router(context))
     app.include_router(pages.router(lambda: app.openapi()))
     app.state.metrics = context.metrics

@@ -13,6 +13,7 @@ from ledger.errors import Reason, Refused
 COSE = "application/cose"
 CBOR_SEQ = "application/cbor-seq"
 JSON = "application/json"
+TEXT = "text/plain"
 
 
 def content_type(request: Request, allowed: tuple[str, ...]) -> str:

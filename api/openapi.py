@@ -25,6 +25,7 @@ _NOT_INGEST = frozenset(
         Reason.PARAMETER_INVALID,
         Reason.TILE_PATH,
         Reason.TILE_UNKNOWN,
+        Reason.CHECKPOINT_UNKNOWN,
         Reason.BUNDLE_MALFORMED,
         Reason.NOTE_MALFORMED,
         Reason.PROOF_INVALID,

@@ -79,6 +79,7 @@ STATUS: Mapping[Reason, HTTPStatus] = {
     Reason.CHIP_UNKNOWN: _ABSENT,
     Reason.LANDMARK_UNKNOWN: _ABSENT,
     Reason.TILE_UNKNOWN: _ABSENT,
+    Reason.CHECKPOINT_UNKNOWN: _ABSENT,
     Reason.NOT_FOUND: _ABSENT,
     # Contradicts what stands on the ledger now.
     Reason.LEDGER_EMPTY: _CONFLICT,

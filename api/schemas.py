@@ -58,6 +58,15 @@ class ClockRequest(Schema):
     now_ms: Annotated[int, Field(ge=0, le=2**53 - 1, strict=True)]
 
 
+class Cosigned(Schema):
+    """What was taken: over the checkpoint of ``size``, by whom, and whether that is the newest."""
+
+    model_config = _example(size=1_024, cosigners=["auditor.example/a1"], served=True)
+    size: Count
+    cosigners: list[str]
+    served: bool
+
+
 class Ledger(Schema):
     """Identity, keys and size of the ledger; ``origin`` to ``genesis`` are null before genesis."""
 

@@ -15,6 +15,7 @@ from api.metrics import Metrics
 from api.settings import ServiceSettings
 from api.witness_client import WitnessClient
 from ledger.errors import ChipPassportError, IntegrityError
+from ledger.log.cosignature import CosignatureVerifier
 from ledger.service.node import Node
 
 TICK_S = 1.0
@@ -41,16 +42,18 @@ class Server:
         settings: ServiceSettings | None = None,
         checkpoint_s: float = CHECKPOINT_S,
         witnesses: Sequence[WitnessClient] = (),
+        auditors: Sequence[CosignatureVerifier] = (),
     ) -> None:
         """Raises ConfigurationError where the address cannot be had.
 
         On a real clock a checkpoint is published every ``checkpoint_s`` seconds if the log has
         grown. ``witnesses`` are asked to cosign each; they are closed when ``run`` ends.
+        ``auditors`` may hand in their cosignatures.
         """
         self._node = node
         self._fatal: BaseException | None = None
         limits = settings or ServiceSettings()
-        self.app = create_app(node, settings=limits, on_fatal=self._stop_for)
+        self.app = create_app(node, settings=limits, on_fatal=self._stop_for, auditors=auditors)
         self._listener = Listener(
             self.app,
             host=host,

@@ -104,6 +104,7 @@ class Reason(StrEnum):
     NOTE_MALFORMED = "note-malformed"
     TILE_PATH = "tile-path-malformed"
     TILE_UNKNOWN = "tile-unknown"
+    CHECKPOINT_UNKNOWN = "checkpoint-unknown"
     BUNDLE_MALFORMED = "bundle-malformed"
     # Access
     TOKEN_REQUIRED = "token-required"
@@ -343,6 +344,10 @@ REASONS: dict[Reason, ReasonInfo] = {
     Reason.TILE_PATH: ReasonInfo("The tile path is malformed", "See C2SP tlog-tiles."),
     Reason.TILE_UNKNOWN: ReasonInfo(
         "The log has no such tile yet", "Ask only for tiles that the checkpoint covers."
+    ),
+    Reason.CHECKPOINT_UNKNOWN: ReasonInfo(
+        "The ledger has not published this checkpoint",
+        "Cosign a checkpoint as GET /log/checkpoint gives it.",
     ),
     Reason.BUNDLE_MALFORMED: ReasonInfo(
         "The file is not a passport bundle of a version that this program reads",

@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from ledger.appraisal.places import Places, cached_places
 from ledger.errors import ConfigurationError, IntegrityError, Reason, Refused, StorageError
 from ledger.geo.borders import Borders
+from ledger.log.cosignature import CosignatureVerifier
 from ledger.log.note import NoteSigner, NoteVerifier
 from ledger.protocol import statements as st
 from ledger.protocol.fields import MAX_SECONDS
@@ -39,6 +40,7 @@ from ledger.service.publish import checkpoint_root, publish, require_sound_check
 from ledger.service.reader import Reader
 from ledger.service.sequence import Sequencer, move_simulated_clock, rewrite_head
 from ledger.service.signed import Signed, SignedRecord
+from ledger.service.submitted import newer_than_stored, read_submission
 from ledger.service.viewer import OPEN, Viewer
 from ledger.service.views import (
     EpochView,
@@ -484,6 +486,21 @@ class Node:
             self._require_writable()
             with writing(self._engine) as connection:
                 keep_cosignatures(connection, size, signatures)
+
+    def take_cosignatures(
+        self, note: bytes, auditors: Sequence[CosignatureVerifier]
+    ) -> tuple[int, list[str], bool]:
+        """Take what ``auditors`` have cosigned of a published checkpoint, or refuse it.
+
+        Gives the checkpoint's size, the auditors' names, and whether it is the newest.
+        """
+        with reading(self._engine) as connection:
+            submitted = read_submission(connection, note, auditors)
+            fresh = newer_than_stored(connection, submitted)
+            newest = read_head(connection).published_size
+        self.keep_cosignatures(submitted.size, fresh)
+        names = sorted(vkey.partition("+")[0] for vkey in submitted.signatures)
+        return submitted.size, names, submitted.size == newest
 
     def contradicted(self, witness: str, claim: str) -> IntegrityError:
         """A witness knows another history: stop for good, taking and signing nothing more.

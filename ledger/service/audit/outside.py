@@ -325,7 +325,7 @@ class _Audit:
         if self._settings.has_token:
             raise ConfigurationError(
                 f"this token does not show entry {index}, a {kind}; an audit of every statement "
-                "needs an auditor's or officer's, one of the public part none"
+                "needs an auditor's, one of the public part none"
             )
         self._sight = PUBLIC
         self._replay.verdicts = None
