@@ -4,7 +4,7 @@ import argparse
 import importlib
 import sys
 
-PROGRAMS = ("ingest", "history", "demo", "headsmap", "bundle", "served", "freshness", "delays")
+PROGRAMS = tuple("ingest history demo headsmap bundle served freshness delays location".split())
 
 
 def main() -> int:

@@ -44,7 +44,7 @@ _CORE = frozenset(
 _STORE = _CORE | {"alembic", "psycopg", "sqlalchemy", "sqlmodel"}
 _SERVICE = _STORE | {"prometheus_client", "structlog"}
 _INTERFACE = _SERVICE | frozenset(
-    "anyio click fastapi httpx pydantic_settings rich starlette typer uvicorn".split()
+    "anyio click fastapi httpx matplotlib pydantic_settings rich starlette typer uvicorn".split()
 )
 THIRD_PARTY = {0: frozenset[str](), 1: _CORE, 2: _STORE, 3: _SERVICE, 4: _INTERFACE}
 

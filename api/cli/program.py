@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli import bundles, check, demo, fleet, queries, serve, tokens, witness
+from api.cli import audit, bundles, check, demo, fleet, locate, queries, serve, tokens, witness
 from api.cli.errors import EXIT_ERROR, EXIT_INTERRUPTED, UsageError, complain, explain
 
 PROGRAM = "chip-passport"
@@ -29,9 +29,11 @@ app.command()(queries.devices)
 app.command()(queries.history)
 app.command()(queries.decisions)
 app.command()(check.check)
+app.command()(audit.audit)
 app.command()(bundles.bundle)
 app.command()(bundles.checkpoint)
 app.command()(bundles.verify)
+app.command()(locate.locate)
 app.command()(serve.serve)
 app.add_typer(tokens.app, name="token")
 app.add_typer(fleet.app, name="fleet")

@@ -130,8 +130,7 @@ def _touched(
     pieces: npt.NDArray[np.object_], wanted: Ints, level: int
 ) -> tuple[Ints, Ints, Ints, npt.NDArray[np.bool_]]:
     """Pairs of a piece and a cell that it meets, and whether the cell's middle is on it."""
-    bounds = shapely.bounds(pieces[wanted]).tolist()
-    found = [grid.covering(*box, level=level) for box in bounds]
+    found = [grid.covering(tuple(box), level) for box in shapely.bounds(pieces[wanted]).tolist()]
     piece = np.repeat(wanted, [len(row) for row, _ in found])
     row = np.concatenate([row for row, _ in found])
     column = np.concatenate([column for _, column in found])

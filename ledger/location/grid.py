@@ -43,8 +43,9 @@ def boxes(row: Ints, column: Ints, level: int) -> Floats:
     ).clip([-180.0, -90.0, -180.0, -90.0], [180.0, 90.0, 180.0, 90.0])
 
 
-def covering(west: float, south: float, east: float, north: float, level: int) -> tuple[Ints, Ints]:
-    """Rows and columns of all cells that meet a box, its edge included."""
+def covering(box: tuple[float, float, float, float], level: int) -> tuple[Ints, Ints]:
+    """Rows and columns of all cells that meet a box (west, south, east, north), edge included."""
+    west, south, east, north = box
     high, last = height(level), round(180.0 / height(level)) - 1
     rows = np.arange(
         max(0, int(np.ceil((south + 90.0) / high)) - 1),

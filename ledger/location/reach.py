@@ -11,8 +11,8 @@ from ledger.geo.sphere import EARTH_RADIUS_M, Floats
 
 LIGHT_KM_PER_MS = 299.792458
 FIBRE_KM_PER_MS = LIGHT_KM_PER_MS * 2.0 / 3.0
-"""Two thirds of c. Light in single-mode fibre is up to 2.2% faster (group index 1.468), so the bound
-rests on no cable being straight to within 2%; a caller who doubts that gives a higher speed."""
+"""Two thirds of c. Light in single-mode fibre is up to 2.2% faster (group index 1.468): the bound
+rests on no cable being straight to within 2%. A caller who doubts that gives a higher speed."""
 
 LEAST_SPEED = 199.8
 """Slower speeds, as of a typical network, would convict the innocent and are refused."""

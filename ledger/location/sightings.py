@@ -1,12 +1,12 @@
 """What is measured: landmarks, and the round trips of one device to some of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ledger.geo.sphere import Bools, Floats, unit_vectors
-from ledger.location.atlas import Atlas, Ints
+from ledger.location.atlas import Atlas, Ints, Near, Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,19 @@ class LandmarkTable:
     each country is nearest. ``number`` leads from an id to the index.
     """
 
-    def __init__(self, atlas: Atlas, landmarks: Iterable[Landmark]) -> None:
+    def __init__(
+        self,
+        atlas: Atlas,
+        landmarks: Iterable[Landmark],
+        row: Callable[[float, float], tuple[Row, Near]] | None = None,
+    ) -> None:
+        """``row`` stands in for ``atlas.row``, as a cache of it does."""
+        measure = row or atlas.row
         self.landmarks = tuple(landmarks)
         self.number = {one.id: index for index, one in enumerate(self.landmarks)}
         at = np.array([[one.longitude, one.latitude] for one in self.landmarks]).reshape(-1, 2)
         self.units = unit_vectors(at)
-        found = [atlas.row(one.latitude, one.longitude) for one in self.landmarks]
+        found = [measure(one.latitude, one.longitude) for one in self.landmarks]
         shape = (len(found), len(atlas.codes))
         self.rows = np.array([row for row, _ in found], dtype=np.uint16).reshape(shape)
         self.nearest = np.array([near for _, near in found], np.float32).reshape(*shape, 3)

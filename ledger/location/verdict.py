@@ -16,6 +16,9 @@ from ledger.geo.sphere import Bools
 from ledger.location.atlas import Atlas
 from ledger.location.possible import Possible
 
+MOST_TOLD = 12
+"""Countries that a sentence lists."""
+
 NEAREST_TOLD = 5
 """Of many countries that are excluded, those are told that came nearest to staying possible."""
 
@@ -97,7 +100,7 @@ def judge(possible: Possible, terms: Terms, required: int = 0) -> LocationVerdic
         tuple(sorted(possible.countries)),
         possible.contradiction,
         tuple(_exclusions(possible, _worth_telling(possible, terms, proof, cleared))),
-        tuple(_notes(possible, terms, required)),
+        tuple(_notes(possible, terms, required, proof)),
     )
 
 
@@ -119,7 +122,7 @@ def _too_few(possible: Possible, required: int) -> bool:
     return sightings.operators <= possible.max_faulty or len(sightings) < required
 
 
-def _notes(possible: Possible, terms: Terms, required: int) -> Iterator[str]:
+def _notes(possible: Possible, terms: Terms, required: int, proof: Proof) -> Iterator[str]:
     sightings, most = possible.sightings, possible.max_faulty
     if sightings.operators <= most:
         yield (
@@ -139,6 +142,19 @@ def _notes(possible: Possible, terms: Terms, required: int) -> Iterator[str]:
         yield f"{code} is permitted but not on the map, so nothing is proven outside"
     for code in terms.undrawn_prohibited:
         yield f"{code} is prohibited but not on the map, so nothing is cleared"
+    if proof is Proof.UNPROVEN and not possible.contradiction:
+        allowed, others = (
+            _listed(possible, possible.mask & mask) for mask in (terms.permitted, ~terms.permitted)
+        )
+        yield f"possible and permitted: {allowed}; possible and not permitted: {others}"
+    if (possible.mask & terms.prohibited).any():
+        yield f"possible and prohibited: {_listed(possible, possible.mask & terms.prohibited)}"
+
+
+def _listed(possible: Possible, mask: Bools) -> str:
+    codes = [possible.atlas.codes[number] for number in np.flatnonzero(mask)]
+    more = f" and {len(codes) - MOST_TOLD} more" if len(codes) > MOST_TOLD else ""
+    return (", ".join(codes[:MOST_TOLD]) or "none") + more
 
 
 def _worth_telling(
