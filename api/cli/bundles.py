@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from api.cli import files, proofs
 from api.cli.errors import EXIT_UNSOUND, UsageError
 from api.cli.options import Database, Json, TokenFile, Url
 from ledger.errors import Refused
@@ -50,7 +51,7 @@ def bundle(
 
     with open_source(database, url, token_file) as source:
         data = source.bundle(full_ueid(source, ueid), redacted=redacted)
-    _write(output, data)
+    files.write(output, data)
     screen.notice(f"wrote {output}, {len(data):,} bytes; check it with: chip-passport verify")
 
 
@@ -71,12 +72,12 @@ def checkpoint(
 
     with open_source(database, url) as source:
         note = source.checkpoint()
-    _write(output, note)
+    files.write(output, note)
     screen.notice(f"wrote {output}: {_summary(note)}")
 
 
 def verify(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A bundle.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A bundle, or a proof.")],
     trust: Annotated[
         Path | None,
         typer.Option(
@@ -85,7 +86,7 @@ def verify(
     ] = None,
     max_age: Annotated[
         float | None,
-        typer.Option(metavar="HOURS", min=0, help="Refuse a bundle that is older than this."),
+        typer.Option(metavar="HOURS", min=0, help="Refuse a file that is older than this."),
     ] = None,
     remembered: Annotated[
         list[Path] | None,
@@ -97,18 +98,28 @@ def verify(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check a bundle offline: no ledger, no service, no network.
+    """Check a bundle or proof offline: no ledger, no network.
 
-    Says who signed, which witnesses vouch, how old it is, up to which entry it is complete, and
-    the life of the chip in order. Without --trust all else is checked, but nobody vouches for
-    the keys.
+    Says who signed, which witnesses vouch, and how old it is; of a bundle also up to which entry
+    it is complete, and the life of the chip in order. Without --trust all else is checked, but
+    nobody vouches for the keys.
 
     Exit code 0: nothing is wrong and the trust policy is met; 1: something is wrong, or nobody
     vouches; 2: the check could not be made.
     """
     from api.cli import output, show_bundle
 
-    report = _verify(file, _policy(trust), max_age, remembered or [])
+    policy = None if trust is None else read_policy(trust)
+    max_age_s = None if max_age is None else round(max_age * SECONDS_PER_HOUR)
+    data = files.read(file)
+    if data.startswith(proofs.FIRST_BYTES):
+        if remembered:
+            raise UsageError("--remembered is for bundles; a proof says nothing of earlier trees")
+        accepted = proofs.verify(
+            file, data, policy, now_ms=_now_ms(), max_age_s=max_age_s, as_json=as_json
+        )
+        raise typer.Exit(0 if accepted else EXIT_UNSOUND)
+    report = _verify(file, data, policy, max_age_s, remembered or [])
     if as_json:
         output.print_json(_plain(report))
     else:
@@ -118,7 +129,11 @@ def verify(
 
 
 def _verify(
-    file: Path, policy: "TrustPolicy | None", max_age: float | None, remembered: list[Path]
+    file: Path,
+    data: bytes,
+    policy: "TrustPolicy | None",
+    max_age_s: int | None,
+    remembered: list[Path],
 ) -> "Report":
     from concurrent.futures import ThreadPoolExecutor
 
@@ -126,15 +141,15 @@ def _verify(
     from ledger.bundle.verify import verify as check
     from ledger.geo.borders import Borders
 
-    data, notes = _read(file), [_read(note) for note in remembered]
+    notes = [files.read(note) for note in remembered]
     try:
         with ThreadPoolExecutor(os.cpu_count()) as executor:
             return check(
                 data,
                 trust=policy,
-                now_ms=time.time_ns() // 1_000_000,
+                now_ms=_now_ms(),
                 places=cached_places(Borders.load()),
-                max_age_s=None if max_age is None else round(max_age * SECONDS_PER_HOUR),
+                max_age_s=max_age_s,
                 remembered=notes,
                 executor=executor,
             )
@@ -142,13 +157,16 @@ def _verify(
         raise UsageError(f"{file} is no bundle that can be read: {refusal}") from refusal
 
 
-def _policy(path: Path | None) -> "TrustPolicy | None":
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def read_policy(path: Path) -> "TrustPolicy":
+    """The trust policy in a file."""
     from ledger.log.trust import TrustPolicy
 
-    if path is None:
-        return None
     try:
-        return TrustPolicy.parse(_read(path))
+        return TrustPolicy.parse(files.read(path))
     except Refused as refusal:
         raise UsageError(f"{path} is no trust policy: {refusal}") from refusal
 
@@ -159,23 +177,6 @@ def _summary(note: bytes) -> str:
 
     found = Checkpoint.decode(parse_note(note).text)
     return f"{found.origin}, {found.size:,} entries"
-
-
-def _write(path: Path, data: bytes) -> None:
-    """The whole file or none of it."""
-    part = path.with_name(f"{path.name}.part")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _plain(report: "Report") -> dict[str, Any]:

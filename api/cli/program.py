@@ -11,7 +11,19 @@ from typing import Annotated
 
 import typer
 
-from api.cli import audit, bundles, check, demo, fleet, locate, queries, serve, tokens, witness
+from api.cli import (
+    audit,
+    bundles,
+    check,
+    demo,
+    fleet,
+    locate,
+    proofs,
+    queries,
+    serve,
+    tokens,
+    witness,
+)
 from api.cli.errors import EXIT_ERROR, EXIT_INTERRUPTED, UsageError, complain, explain
 
 PROGRAM = "chip-passport"
@@ -32,6 +44,7 @@ app.command()(check.check)
 app.command()(audit.audit)
 app.command()(bundles.bundle)
 app.command()(bundles.checkpoint)
+app.command()(proofs.proof)
 app.command()(bundles.verify)
 app.command()(locate.locate)
 app.command()(serve.serve)

@@ -84,10 +84,10 @@ def _age(report: "Report") -> str:
     if report.age_s is None:
         return f"published {output.moment(report.published_ms)}, by the ledger's own word"
     by = "its cosignatures" if report.vouchers else "the ledger's own word"
-    return f"{_span(report.age_s)} by {by}"
+    return f"{span(report.age_s)} by {by}"
 
 
-def _span(seconds: int) -> str:
+def span(seconds: int) -> str:
     """A span in the unit that fits."""
     for unit, name in ((86_400, "days"), (3_600, "h"), (60, "min")):
         if seconds >= 2 * unit:

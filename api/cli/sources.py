@@ -61,6 +61,9 @@ class Source(Protocol):
     def checkpoint(self) -> bytes:
         """The newest checkpoint, a signed note."""
 
+    def proof(self, index: int) -> bytes:
+        """The proof file of an entry."""
+
 
 class DatabaseSource:
     """Reads the ledger's tables without a service."""
@@ -90,6 +93,9 @@ class DatabaseSource:
 
     def checkpoint(self) -> bytes:
         return self._reader.checkpoint()
+
+    def proof(self, index: int) -> bytes:
+        return self._reader.proof(index)
 
     def _devices(self, wanted: Filter, start: str | None, size: int) -> Iterator[dict[str, Any]]:
         from ledger.service.views import PassportFilter
@@ -136,6 +142,9 @@ class ServiceSource:
 
     def checkpoint(self) -> bytes:
         return self._client.checkpoint()
+
+    def proof(self, index: int) -> bytes:
+        return self._client.proof(index)
 
 
 @contextmanager
