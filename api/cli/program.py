@@ -17,6 +17,7 @@ from api.cli import (
     check,
     demo,
     fleet,
+    landmark,
     locate,
     proofs,
     queries,
@@ -51,6 +52,8 @@ app.command()(serve.serve)
 app.add_typer(tokens.app, name="token")
 app.add_typer(fleet.app, name="fleet")
 app.add_typer(witness.app, name="witness")
+app.add_typer(landmark.app, name="landmark")
+app.add_typer(landmark.group, name="landmarks")
 
 
 def _version(wanted: bool) -> None:

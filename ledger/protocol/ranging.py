@@ -337,6 +337,11 @@ class Session:
         """Whether it is too late to open."""
         return now_ns - self._begun_ns > MAX_OPENING_NS
 
+    @property
+    def timed(self) -> int:
+        """How many probes have their reply: above 0, the sender has seen what was sent to it."""
+        return sum(probe.answer is not None for probe in self._probes.values())
+
     def challenge(self, commit: Commit, nonce: bytes, now_ns: int) -> bytes:
         """The datagram with the nonce, to be sent after ``now_ns`` was read.
 
