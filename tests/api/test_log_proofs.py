@@ -10,9 +10,11 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st_
 
 from api.client import Client, RequestRefused
-from ledger.errors import IntegrityError, Refused
+from ledger.errors import IntegrityError, Reason, Refused
 from ledger.log import chain, tiles
 from ledger.log.cosignature import parse_vkey
 from ledger.log.proof_file import ProofFile, verify_proof_file
@@ -234,6 +236,22 @@ def test_what_is_no_path_into_a_map(log: Logged, path: str):
 @pytest.mark.parametrize("size", ["0", "01", "-1", "x", "1e3", "9" * 20, ""])
 def test_what_is_no_size_of_a_checkpoint(log: Logged, size: str):
     assert_problem(log.get(f"/log/heads/{size}/index-root"), 400, "tile-path-malformed")
+
+
+PARTS = st_.sampled_from(["", "index-root", "bucket", "tile", "entries", "0", "1", "000", "x000"])
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st_.lists(PARTS | st_.text(max_size=6), max_size=6), st_.booleans())
+def test_fuzzed_path_into_the_map_is_refused_or_there(log: Logged, parts: list[str], newest: bool):
+    path = "/".join([str(log.newest.size), *parts] if newest else parts)
+    try:
+        found = log.stage.node.heads(path)
+    except Refused as refusal:
+        assert refusal.reason in (Reason.TILE_PATH, Reason.TILE_UNKNOWN)  # noqa: PT017
+    else:
+        assert newest
+        assert isinstance(found, bytes)
 
 
 def test_client_reads_the_map(log: Logged, client: Client):

@@ -99,6 +99,31 @@ def test_tile_out_of_range_has_no_path(level: int, n: int, width: int) -> None:
         tiles.tile_path(level, n, width)
 
 
+@given(st.integers(0, tiles.MAX_INDEX - 1))
+def test_every_index_path_parses_back(index: int) -> None:
+    assert tiles.parse_index_path(tiles.index_path(index)) == index
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", "0", "0000", "x000", "x000/000", "001/000", "x001/x000", "000/", "/000", "000.p/1", "-01",
+     "000\n", "X001/000", "x036/x028/x797/x018/x963/968", "entries"],
+)  # fmt: skip
+def test_any_other_spelling_of_an_index_path_is_refused(path: str) -> None:
+    with pytest.raises(Refused) as caught:
+        tiles.parse_index_path(path)
+    assert caught.value.reason is Reason.TILE_PATH
+
+
+@given(st.text(max_size=30) | st.from_regex(r"\A(x?[0-9]{3}/?){1,8}\Z"))
+def test_fuzzed_index_path_is_refused_or_formats_back(path: str) -> None:
+    try:
+        index = tiles.parse_index_path(path)
+    except Refused:
+        return
+    assert tiles.index_path(index) == path
+
+
 def grown(batches: list[int]) -> dict[tuple[int, int], bytes]:
     """All tiles after appending in batches, handing over only the partial tiles each time."""
     stored: dict[tuple[int, int], bytes] = {}
