@@ -5,13 +5,14 @@ the checkpoint only, so both belong together.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from ledger.bundle.build import Chain, Stored, Trees, build
 from ledger.bundle.format import Bundle
-from ledger.bundle.redact import everything, redact
+from ledger.bundle.redact import KEPT
 from ledger.errors import IntegrityError, Reason, Refused
 from ledger.log.checkpoint import Checkpoint
 from ledger.log.headsmap import map_nodes
@@ -39,35 +40,35 @@ _NAMED = (
 """Members of statements that name a party or a licence."""
 _REPORTS = (Kind.HEARTBEAT.value, Kind.CONFLICT.value)
 """Kinds of entries that may hold a heartbeat, and so name an epoch."""
+_message = lru_cache(maxsize=1_024)(stored_message)
+"""Most of what bundles refer to, they refer to in common: genesis, policies, registrations."""
 
 
 def read_bundle(
-    connection: Connection, ueid: bytes, *, since: Sequence[int] = (), referred: bool = True
+    connection: Connection, ueid: bytes, *, since: Sequence[int] = (), redacted: bool = False
 ) -> Bundle:
     """The bundle of a chip under the newest checkpoint, cosignatures included.
 
     A UEID without entries gives a proof of that. ``since``: sizes of earlier checkpoints to prove
-    consistency from. Statements are all there: who may not see them gets ``redact`` of this.
-    ``referred``: also the registrations and epochs that the chip's life refers to.
+    consistency from. ``redacted``: for anybody; with every statement left out that may be, and
+    without the chains of parties and licences, whose ids would tell who held the chip.
     Refused: LEDGER_EMPTY before the first checkpoint with a heads map, CLAIM_INVALID for what is
     no UEID, PROOF_INVALID for sizes that do not lie below the checkpoint's.
     """
-    return _Reader(connection, check_ueid(ueid)).read(since, referred)
+    return _Reader(connection, check_ueid(ueid)).read(since, redacted)
 
 
 def bundle_bytes(
     connection: Connection, ueid: bytes, *, redacted: bool = False, viewer: Viewer = OPEN
 ) -> bytes:
-    """``read_bundle`` as bytes; ``redacted``: with every statement left out that may be.
+    """``read_bundle`` as bytes.
 
-    A redacted one is for anybody. So it has no chains of parties and licences either: their ids
-    stand in a bundle's head, and would tell who held the chip. A whole one is Refused
-    (TOKEN_REQUIRED, TOKEN_SCOPE) to who may not see the chip's statements.
+    One that is not redacted is Refused (TOKEN_REQUIRED, TOKEN_SCOPE) to who may not see the chip's
+    statements.
     """
-    if redacted:
-        return redact(read_bundle(connection, ueid, referred=False), everything).bundle.encode()
-    require_chip(connection, viewer, ueid)
-    return read_bundle(connection, ueid).encode()
+    if not redacted:
+        require_chip(connection, viewer, ueid)
+    return read_bundle(connection, ueid, redacted=redacted).encode()
 
 
 class _Reader:
@@ -86,18 +87,23 @@ class _Reader:
         _, message = self._document(0, Kind.GENESIS)
         self._genesis: st.Genesis = message.body
 
-    def read(self, since: Sequence[int], referred: bool) -> Bundle:
+    def read(self, since: Sequence[int], redacted: bool) -> Bundle:
         chip = self._chain(SubjectKind.CHIP, self._ueid)
-        authority = self._chain(SubjectKind.PARTY, self._genesis.authority.id.encode())
+        party = self._genesis.authority.id.encode()
+        authority = self._chain(SubjectKind.PARTY, party)
+        referred: list[Chain] = []
+        if redacted:
+            chip, authority = self._redacted(chip), self._redacted(authority)
+        else:
+            referred = self._registrations([*chip, *authority])
+            epochs = self._epochs(chip)
+            if epochs:
+                referred.append(Chain(SubjectKind.PARTY, st.LEDGER_PARTY.encode(), False, epochs))
         chains = [
             Chain(SubjectKind.CHIP, self._ueid, True, chip),
-            Chain(SubjectKind.PARTY, self._genesis.authority.id.encode(), True, authority),
+            Chain(SubjectKind.PARTY, party, True, authority),
+            *referred,
         ]
-        if referred:
-            chains += self._registrations([*chip, *authority])
-        epochs = self._epochs(chip) if referred else []
-        if epochs:
-            chains.append(Chain(SubjectKind.PARTY, st.LEDGER_PARTY.encode(), False, epochs))
         rows = MapRows(self._connection)
         trees = Trees(
             self._size,
@@ -107,6 +113,13 @@ class _Reader:
             map_nodes(rows.get_tiles, self._bits),
         )
         return build(self._ueid, self._note, chains, self._root, trees, since)
+
+    def _redacted(self, entries: Sequence[Stored]) -> list[Stored]:
+        """Entries without the statements that may be left out."""
+        return [
+            entry if self._kinds[entry.index] in KEPT else Stored(entry.index, entry.leaf, None)
+            for entry in entries
+        ]
 
     # -- what a life refers to ---------------------------------------------------------------
 
@@ -129,7 +142,7 @@ class _Reader:
     def _names(self, entry: Stored) -> list[tuple[SubjectKind, bytes]]:
         if entry.body is None or self._kinds.get(entry.index) == Kind.HEARTBEAT:
             return []
-        message = stored_message(entry.index, entry.body)
+        message = _message(entry.index, entry.body)
         if message.kind is Kind.HEARTBEAT:
             return []
         named = [
@@ -200,7 +213,7 @@ class _Reader:
             raise IntegrityError(f"entry {index} is missing, or its statement is")
         if row.kind != kind:
             raise Refused(Reason.LEDGER_EMPTY, "no checkpoint with a heads map is published yet")
-        return _stored(row), stored_message(index, row.body)
+        return _stored(row), _message(index, row.body)
 
 
 def _stored(row: Any) -> Stored:
