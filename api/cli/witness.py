@@ -102,12 +102,13 @@ def serve(
     from ledger.log.cosignature import Cosigner
     from ledger.log.vkey import check_name
     from ledger.service.clock import SystemClock
-    from ledger.service.witness import Witness, WitnessSettings
+    from ledger.service.witness import Witness, WitnessSettings, require_followed
 
     logs.configure(level=log_level.value, form=log_format.value)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     vkeys = _followed(ledger)
     check_name(name)
+    require_followed(vkeys)  # a start that fails must not leave keys without a memory
     keys, create = _keys(database, key, new, algorithm or [])
     cosigners = [Cosigner(name, key) for key in keys]
     settings = WitnessSettings(database, cosigners, vkeys, SystemClock(), create=create)

@@ -146,15 +146,23 @@ def followed_logs(policy: TrustPolicy) -> dict[str, list[Vkey]]:
     return logs
 
 
+def require_followed(logs: Mapping[str, Sequence[Vkey]]) -> None:
+    """ConfigurationError for keys of logs that cannot be followed."""
+    for origin, vkeys in logs.items():
+        if not vkeys or any(vkey.signature_type not in LOG_TYPES for vkey in vkeys):
+            raise ConfigurationError(f"the log {origin} needs keys of type 0x01 or 0x06")
+        _require_distinct(vkeys, f"the log {origin} has the same key twice")
+        for vkey in vkeys:
+            note_verifier(vkey)
+
+
 def _require_usable(settings: WitnessSettings) -> None:
     if not settings.cosigners:
         raise ConfigurationError("a witness needs a key to cosign with")
     own = [cosigner.vkey for cosigner in settings.cosigners]
     _require_distinct(own, "two of the witness's keys are the same")
-    for origin, vkeys in settings.logs.items():
-        if not vkeys or any(vkey.signature_type not in LOG_TYPES for vkey in vkeys):
-            raise ConfigurationError(f"the log {origin} needs keys of type 0x01 or 0x06")
-        _require_distinct(vkeys, f"the log {origin} has the same key twice")
+    require_followed(settings.logs)
+    for origin in settings.logs:
         for cosigner in settings.cosigners:
             try:
                 cosigner.require_origin(origin)
@@ -162,8 +170,6 @@ def _require_usable(settings: WitnessSettings) -> None:
                 raise ConfigurationError(
                     f"ML-DSA-44 cannot cosign a log whose origin is that long: {origin[:40]}…"
                 ) from error
-        for vkey in vkeys:
-            note_verifier(vkey)
 
 
 def _require_distinct(vkeys: Iterable[Vkey], message: str) -> None:

@@ -72,6 +72,13 @@ def test_witness_signs_with_the_algorithms_that_it_began_with(tmp_path: Path) ->
         assert again == words
 
 
+def test_start_that_fails_leaves_no_key_behind(program: Program, tmp_path: Path) -> None:
+    """A key without a memory would be taken for a witness that forgot."""
+    for wrong in (("--ledger", VKEY), ("--name", "two words")):
+        assert program(*WORDS, *wrong, "--database", tmp_path / "w.db").complaint
+        assert list(tmp_path.iterdir()) == []
+
+
 def test_witness_keeps_its_algorithms(program: Program, tmp_path: Path) -> None:
     database, key = tmp_path / "w.db", tmp_path / "w.db.key"
     make_key(key)
