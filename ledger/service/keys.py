@@ -20,20 +20,19 @@ class NodeKeys:
 
 
 def load_or_make_keys(folder: Path, *, may_make: bool) -> NodeKeys:
-    """Read both keys; where neither exists and ``may_make`` holds, make them.
+    """Read both keys; where one is missing and ``may_make`` holds, make it.
 
-    One without the other, or none for a ledger that has entries, is refused: a new key would not
-    fit the genesis.
+    For a ledger that has entries none is ever made: a new key would not fit the genesis.
     """
     paths = [folder / name for name in (LEDGER_KEY, VERIFIER_KEY)]
-    present = [path for path in paths if path.exists()]
-    if not present and may_make:
-        write_keys(folder, secrets.token_bytes(32), secrets.token_bytes(32))
-    elif len(present) < len(paths):
-        missing = next(path for path in paths if path not in present)
-        raise ConfigurationError(
-            f"{missing} is missing; restore it, or name its folder with --keys"
-        )
+    for path in paths:
+        if path.exists():
+            continue
+        if not may_make:
+            raise ConfigurationError(
+                f"{path} is missing; restore it, or name its folder with --keys"
+            )
+        write_key(path, secrets.token_bytes(32))
     ledger, verifier = (read_key(path) for path in paths)
     return NodeKeys(ledger, verifier)
 
@@ -56,16 +55,44 @@ def write_key(path: Path, seed: bytes) -> None:
 
 
 def write_private(path: Path, pem: bytes) -> None:
-    """Write private keys to a file of mode 0600, durably; never over an existing one."""
+    """Write private keys to a file of mode 0600, whole, durably; never over an existing one."""
+    fresh = path.with_name(f"{path.name}.new")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh.unlink(missing_ok=True)  # somebody was stopped here
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
-            file.write(pem)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with os.fdopen(os.open(fresh, flags, 0o600), "wb") as file:
+                file.write(pem)
+                file.flush()
+                os.fsync(file.fileno())
+            _name(fresh, path)
+        finally:
+            fresh.unlink(missing_ok=True)
+        sync_folder(path.parent)
     except OSError as error:
         raise ConfigurationError(f"cannot write keys to {path.parent}: {error.strerror}") from error
+
+
+def _name(fresh: Path, path: Path) -> None:
+    """Give a finished file its name; FileExistsError where another has it."""
+    try:
+        os.link(fresh, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if path.exists():
+            raise
+        fresh.rename(path)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_key(path: Path) -> Ed25519Signer:

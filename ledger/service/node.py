@@ -56,6 +56,7 @@ from ledger.store.engine import (
     database_url,
     open_engine,
     reading,
+    shown_database,
     write_failure,
     writing,
 )
@@ -136,6 +137,14 @@ class Node:
         Raises ConfigurationError (another process, wrong keys, damaged or foreign file) or
         IntegrityError (the stored log contradicts itself).
         """
+        try:
+            return cls._open(settings)
+        except OSError as error:
+            place = shown_database(settings.database)
+            raise ConfigurationError(f"cannot open {place}: {error.strerror or error}") from error
+
+    @classmethod
+    def _open(cls, settings: NodeSettings) -> "Node":
         if settings.read_only:
             reader = open_engine(settings.database, read_only=True)
             require_current(reader)

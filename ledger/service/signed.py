@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ledger.errors import ConfigurationError, IntegrityError, StorageError
+from ledger.service.keys import sync_folder
 from ledger.values import sha256
 
 VERSION = "chip-passport signed v1"
@@ -91,7 +92,7 @@ class SignedRecord:
         try:
             _replace(self.path, signed.encode())
             self._last = signed  # in its place, if not yet for certain
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
         except OSError as error:
             raise StorageError(f"cannot write {self.path}: {error.strerror}") from error
 
@@ -117,7 +118,7 @@ class SignedRecord:
                 self.path.unlink(missing_ok=True)
             else:
                 _replace(self.path, before.encode())
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
         except OSError as error:
             raise IntegrityError(
                 f"a checkpoint was not stored ({failure}), and {self.path}, which says that it was "
@@ -139,11 +140,3 @@ def _replace(path: Path, data: bytes) -> None:
         with suppress(OSError):
             fresh.unlink(missing_ok=True)
         raise
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

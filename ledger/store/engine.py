@@ -278,6 +278,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
     except _database_errors(engine) as error:
         ours = storage_error(error)
         outcome.failure = str(ours)
+        _let_go(engine)
         raise ours from error
     if changed:
         outcome.failure = None
@@ -292,7 +293,18 @@ def reading(engine: Engine) -> Iterator[Connection]:
         with engine.connect().execution_options(**level) as connection:
             yield connection
     except _database_errors(engine) as error:
+        _let_go(engine)
         raise storage_error(error) from error
+
+
+def _let_go(engine: Engine) -> None:
+    """After a fault begin with fresh connections: SQLite's keep a lock they could not give up.
+
+    Those in use by other threads are closed when they are given back. PostgreSQL's are tried each
+    time before they are used.
+    """
+    if not _is_postgresql(engine):
+        engine.dispose()
 
 
 def _database_errors(engine: Engine) -> tuple[type[Exception], ...]:
@@ -342,7 +354,7 @@ class WriterLock:
             ) from error
         try:
             _require_one_name(file)
-        except ConfigurationError:
+        except BaseException:
             self.release()
             raise
 

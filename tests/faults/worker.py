@@ -44,9 +44,9 @@ def main(folder: Path) -> None:
             say(f"C {checkpoint.size} {checkpoint.root.hex()}")
 
 
-def remembered(node: Node, world: World) -> list[Chip]:
+def remembered(node: Node, world: World, count: int = CHIPS) -> list[Chip]:
     """The chips as far as the ledger knows that they have come."""
-    chips = [world.chip(number) for number in range(CHIPS)]
+    chips = [world.chip(number) for number in range(count)]
     with reading(node._engine) as connection:
         rows = {row["ueid"]: row for row in connection.execute(chip_table.select()).mappings()}
     for chip in chips:

@@ -411,3 +411,49 @@ def test_missing_tile_is_an_integrity_error(folder: Path) -> None:
     with pytest.raises(IntegrityError, match="tile 0/0 is missing"):
         node.tile("0/000.p/8")
     node.close()
+
+
+# -- a first start that was cut short, a disk that does not answer ---------------------------------
+
+
+def test_keys_that_were_half_made_are_completed_while_the_ledger_is_empty(tmp_path: Path) -> None:
+    node = open_keyless(tmp_path)
+    node.close()
+    keys = tmp_path / "ledger.db.keys"
+    kept = (keys / LEDGER_KEY).read_bytes()
+    (keys / VERIFIER_KEY).unlink()
+    (keys / f"{VERIFIER_KEY}.new").write_bytes(b"-----BEGIN")
+    open_keyless(tmp_path).close()
+    assert (keys / LEDGER_KEY).read_bytes() == kept
+    assert sorted(path.name for path in keys.iterdir()) == [LEDGER_KEY, VERIFIER_KEY]
+
+
+def test_keys_are_written_where_files_have_one_name_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    write_keys(tmp_path / "keys", seed("ledger"), seed("verifier"))
+    assert sorted(path.name for path in (tmp_path / "keys").iterdir()) == [LEDGER_KEY, VERIFIER_KEY]
+    with pytest.raises(ConfigurationError, match="Operation not permitted"):
+        write_keys(tmp_path / "keys", seed("ledger"), seed("verifier"))
+
+
+def test_fault_of_the_file_system_at_start_is_told_in_words_and_lets_go_of_the_lock(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Path) -> bool:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Path, "is_dir", fail)
+    with pytest.raises(ConfigurationError, match=r"ledger\.db: Input/output error"):
+        open_node(folder)
+    monkeypatch.undo()
+    open_node(folder).close()
+
+
+def open_keyless(folder: Path) -> Node:
+    """A node that makes its own keys."""
+    return Node.open(NodeSettings(str(folder / "ledger.db"), clock=SimulatedClock(START_MS)))

@@ -4,8 +4,9 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import Engine, create_engine, select
+from sqlalchemy import Engine, create_engine, event, select
 
+from ledger.errors import StorageError
 from ledger.log.merkle import CompactRange
 from ledger.store.engine import open_engine, reading, writing
 from ledger.store.log_rows import entry_table, head_table, link_table, read_head
@@ -114,3 +115,22 @@ def test_writer_on_sqlite_takes_the_lock_before_it_reads(sqlite_engine: Engine) 
         ):
             other.exec_driver_sql("BEGIN IMMEDIATE")
     impatient.dispose()
+
+
+def test_connections_are_renewed_after_a_fault(sqlite_engine: Engine) -> None:
+    """SQLite's own keep a lock that the system did not let them give up."""
+    made: list[object] = []
+    event.listen(sqlite_engine, "connect", lambda connection, _: made.append(connection))
+    with writing(sqlite_engine) as connection:
+        connection.exec_driver_sql("SELECT 1")
+    assert made == []
+    with pytest.raises(StorageError), writing(sqlite_engine) as connection:
+        connection.exec_driver_sql("SELECT * FROM nothing")
+    with writing(sqlite_engine) as connection:
+        connection.exec_driver_sql("SELECT 1")
+    assert len(made) == 1
+    with pytest.raises(StorageError), reading(sqlite_engine) as connection:
+        connection.exec_driver_sql("SELECT * FROM nothing")
+    with reading(sqlite_engine) as connection:
+        connection.exec_driver_sql("SELECT 1")
+    assert len(made) == 2
