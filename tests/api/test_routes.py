@@ -81,6 +81,9 @@ def test_the_epoch_comes_as_json_or_as_its_signed_statement(fleet: Http):
     signed = fleet.get("/v1/epoch", headers={"Accept": COSE})
     assert signed.headers["content-type"] == COSE
     assert signed.content.hex() == epoch.statement
+    for wish in (f"{COSE};q=0", f"{COSE};q=0, application/json", "*/*", "application/*"):
+        answer = fleet.get("/v1/epoch", headers={"Accept": wish})
+        assert answer.headers["content-type"] == "application/json"
 
 
 def test_passports_and_histories_have_the_documented_shape(fleet: Http, chips: list[Chip]):

@@ -166,3 +166,17 @@ def test_entry_that_no_checkpoint_covers_has_no_proof(
     assert ProofFile.decode((tmp_path / "y").read_bytes()).index == 5
     assert "Invalid value" in program("proof", "x", "-o", tmp_path / "n").complaint
     stage.node.close()
+
+
+def test_bundle_is_vouched_for_by_a_witness_of_either_algorithm(
+    program: Program, stage: Stage, tmp_path: Path
+) -> None:
+    vkey = stage.node.status().vkey
+    (tmp_path / "chip.bundle").write_bytes(stage.node.bundle(stage.chips[0].ueid))
+    stage.node.close()
+    for cosigner in COSIGNERS:
+        text = f"log {vkey}\nwitness w {cosigner.vkey.encode()}\nquorum w\n"
+        (tmp_path / "w.policy").write_text(text)
+        done = program("verify", tmp_path / "chip.bundle", "--trust", tmp_path / "w.policy")
+        assert (done.code, done.err) == (0, ""), done.out
+        assert "by the policy; witnesses: w" in done.out
