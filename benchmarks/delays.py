@@ -1,23 +1,19 @@
 """The simulator's delay model against real pings, quantile by quantile.
 
-Reads ``wonder2018-pings.csv`` (see ``PINGS``), which is not part of this repository; without it
-nothing is measured. A few of its cities have wrong coordinates and reply faster than light, which
-shows in the lowest quantiles of some bands.
+Reads the table of pings that ``benchmarks.pings`` names, which is not part of this repository;
+without it nothing is measured. A few of its cities have wrong coordinates and reply faster than
+light, which shows in the lowest quantiles of some bands.
 """
 
 import csv
-import os
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks import pings
 from benchmarks.figures import Figure
 from device_sim.delays import BAND_ENDS_KM, DelayModel, Floats, generator
 
-PINGS = Path(
-    os.environ.get("CHIP_PASSPORT_PINGS")
-    or Path(__file__).resolve().parents[2] / "shared" / "data" / "wonder2018-pings.csv"
-)
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 NEAREST_KM = 50.0
 PROBES = 10
@@ -29,10 +25,10 @@ SEED = b"chip-passport/delays/v1"
 
 def run(*, quick: bool) -> list[Figure]:
     """Worst factor between a quantile of the model and the same one of the real table."""
-    if not PINGS.exists():
-        print(f"delays: skipped, no {PINGS.name} (CHIP_PASSPORT_PINGS names it)")
+    if (reason := pings.missing()) is not None:
+        print(f"delays: skipped, {reason}")
         return []
-    distance, least = read(PINGS)
+    distance, least = read(sorted(pings.folder().glob("*pings.csv"))[0])
     made = simulate(distance, 1 if quick else 8)
     worst = 1.0
     print(f"{'km':>14} {'pairs':>7} " + "".join(f"{q:>18.0%}" for q in QUANTILES))

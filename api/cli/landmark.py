@@ -112,9 +112,9 @@ def probe(
     probes: Annotated[int, typer.Option(min=1, max=8, metavar="N", help="Probes.")] = 4,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
 ) -> None:
-    """Play a chip that ranges with a landmark, and print what the landmark measured.
+    """Play a chip that ranges with a landmark.
 
-    For trying a landmark out. In a real chip this runs inside its root of trust: a host that
+    For trying a landmark out; prints what it measured. In a real chip this runs inside its root of trust: a host that
     held the key could be anywhere.
     """
     import secrets

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import delays as program
+from benchmarks import pings
 from device_sim.delays import (
     BAND_ENDS_KM,
     FIBRE_KM_PER_MS,
@@ -152,7 +153,7 @@ def test_misuse_is_refused():
             fault(PLACES, 1.5, rng("x"))
 
 
-@pytest.mark.skipif(not program.PINGS.exists(), reason="the table of real pings is not here")
+@pytest.mark.skipif(pings.missing() is not None, reason="the table of real pings is not here")
 def test_the_model_fits_the_real_table():
     (figure,) = program.run(quick=True)
     assert figure.met, figure.line()
@@ -161,6 +162,6 @@ def test_the_model_fits_the_real_table():
 def test_without_the_table_the_program_measures_nothing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(program, "PINGS", tmp_path / "none.csv")
+    monkeypatch.setenv(pings.VARIABLE, str(tmp_path))
     assert program.run(quick=True) == []
     assert "skipped" in capsys.readouterr().out
