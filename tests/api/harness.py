@@ -41,11 +41,11 @@ class Http:
 
 
 @contextmanager
-def serving(node: Any, **settings: Any) -> Iterator[Http]:
+def serving(node: Any, *, real_time: Any = None, **settings: Any) -> Iterator[Http]:
     """An app over ``node``; open to everybody unless told otherwise."""
-    settings.setdefault("access", "open")
+    limits = ServiceSettings(**{"access": "open", **settings})
     with asyncio.Runner() as runner:
-        yield Http(runner, create_app(node, settings=ServiceSettings(**settings)))
+        yield Http(runner, create_app(node, settings=limits, real_time=real_time))
 
 
 class Altered:
