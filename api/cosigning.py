@@ -16,6 +16,7 @@ import structlog
 from api.witness_client import WitnessAhead, WitnessClient, WitnessContradicts, WitnessError
 from ledger.errors import ChipPassportError, ConfigurationError, IntegrityError, Refused
 from ledger.log.cosignature import CosignatureVerifier, parse_vkey
+from ledger.log.note import MAX_SIGNATURES
 from ledger.log.vkey import Vkey
 from ledger.service.cosigned import Published
 from ledger.service.node import Node
@@ -62,6 +63,8 @@ def clients_of(witnesses: Sequence[WitnessAddress]) -> list[WitnessClient]:
     vkeys = [witness.vkey for witness in witnesses]
     if len({vkey.public_key for vkey in vkeys}) != len(vkeys):
         raise ConfigurationError("two witnesses have the same key")
+    if len(vkeys) >= MAX_SIGNATURES:
+        raise ConfigurationError(f"a checkpoint has room for {MAX_SIGNATURES - 1} witnesses")
     keys: dict[str, list[CosignatureVerifier]] = {}
     for witness in witnesses:
         url = witness.url.rstrip("/")

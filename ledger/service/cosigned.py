@@ -6,6 +6,7 @@ from sqlalchemy import Connection, select
 
 from ledger.errors import IntegrityError, Refused
 from ledger.log.cosignature import add_signatures
+from ledger.log.note import MAX_SIGNATURES
 from ledger.log.proofs import consistency_proof, verify_consistency
 from ledger.log.tiles import tile_nodes
 from ledger.service.publish import checkpoint_table, latest_checkpoint
@@ -27,11 +28,15 @@ def newest_checkpoint(connection: Connection) -> Published | None:
 
 
 def cosigned_checkpoint(connection: Connection) -> bytes | None:
-    """The newest checkpoint with the cosignatures that it has so far; None before the first."""
+    """The newest checkpoint with the cosignatures that it has so far; None before the first.
+
+    Beyond what a note has room for, some are left out: too many vouchers are no fault of the data.
+    """
     newest = newest_checkpoint(connection)
     if newest is None:
         return None
-    lines = [found.line() for found in read_cosignatures(connection, newest.size)]
+    found = read_cosignatures(connection, newest.size)[: MAX_SIGNATURES - 1]
+    lines = [cosignature.line() for cosignature in found]
     try:
         return add_signatures(newest.note, lines) if lines else newest.note
     except Refused as error:

@@ -14,7 +14,7 @@ from ledger.errors import ConfigurationError
 from ledger.log import cosignature
 from ledger.log.chain import leaf_hash
 from ledger.log.cosignature import Cosigner, parse_vkey
-from ledger.log.note import parse_note
+from ledger.log.note import MAX_SIGNATURES, parse_note
 from ledger.log.proof_file import ProofFile, verify_proof_file
 from ledger.log.quorum import evaluate
 from ledger.log.trust import TrustPolicy
@@ -22,6 +22,7 @@ from ledger.service.check import check_ledger
 from ledger.service.clock import SystemClock
 from ledger.service.witness import Witness, WitnessSettings
 from ledger.service.witness_keys import WitnessAlgorithm, make_witness_keys
+from tests.log.keys import TestKey
 from tests.service.harness import Stage, founded
 
 NAME = "witness.example/w1"
@@ -101,3 +102,19 @@ def test_where_ml_dsa_is_lacking_its_keys_are_refused_by_name_and_others_work(
         evaluate(TrustPolicy.parse(f"log {vkey}\nwitness w {ml}\nquorum w\n".encode()), note)
     trusted = TrustPolicy.parse(f"log {vkey}\nwitness w {ed}\nquorum none\n".encode())
     assert evaluate(trusted, note).quorum_met
+
+
+def test_more_witnesses_than_a_note_has_room_for_are_no_fault_of_the_ledger(stage: Stage) -> None:
+    cosigners = [Cosigner(f"witness.example/{n}", TestKey(n)) for n in range(MAX_SIGNATURES)]
+    named = [WitnessAddress(cosigner.vkey, "http://127.0.0.1:1") for cosigner in cosigners]
+    with pytest.raises(ConfigurationError, match="room for 63"):
+        clients_of(named)
+    for client in clients_of(named[:-1]):
+        client.close()
+    published = stage.node.published()
+    assert published is not None
+    text = parse_note(published.note).text
+    kept = {c.vkey.encode(): c.cosign(text, 1_700_000_000).signature for c in cosigners}
+    stage.node.keep_cosignatures(published.size, kept)
+    assert len(lines(stage)) == MAX_SIGNATURES
+    assert stage.node.proof(0)
