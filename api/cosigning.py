@@ -72,6 +72,19 @@ def clients_of(witnesses: Sequence[WitnessAddress]) -> list[WitnessClient]:
     return [WitnessClient(url, verifiers) for url, verifiers in keys.items()]
 
 
+def auditors_of(vkeys: Sequence[str]) -> list[CosignatureVerifier]:
+    """Auditors whose cosignatures are taken, by their keys; ConfigurationError."""
+    try:
+        found = [CosignatureVerifier(parse_vkey(text)) for text in vkeys]
+    except Refused as error:
+        raise ConfigurationError(
+            f"an auditor is named by its key, one that cosigns: {error.detail}"
+        ) from error
+    if len({auditor.vkey.public_key for auditor in found}) != len(found):
+        raise ConfigurationError("two auditors have the same key")
+    return found
+
+
 class _Stopped(Exception):
     """There is no ledger to work for any more."""
 

@@ -108,6 +108,14 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    auditor: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="VKEY",
+            help="Take the cosignatures of the auditor with this key; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
     access: Annotated[
         Access | None,
         typer.Option(
@@ -151,7 +159,7 @@ def serve(
     name = database or os.environ.get(DATABASE_VARIABLE) or DEFAULT_DATABASE
 
     from api import logs
-    from api.cosigning import WitnessAddress, clients_of
+    from api.cosigning import WitnessAddress, auditors_of, clients_of
     from api.server import Server
     from api.workers import calm_collector, worker_pool
     from ledger.service.node import Node, NodeSettings
@@ -159,6 +167,7 @@ def serve(
     logs.configure(level=log_level.value, form=log_format.value)
     logging.getLogger("alembic").setLevel(logging.WARNING)  # a migration is no news to anybody
     witnesses = clients_of([WitnessAddress.parse(text) for text in witness or ()])
+    auditors = auditors_of(auditor or ())
     settings = _settings(access, clock)
     with worker_pool(workers) if workers else contextlib.nullcontext() as executor:
         node = Node.open(NodeSettings(name, keys, time, kid, executor))
@@ -170,6 +179,7 @@ def serve(
                 settings=settings,
                 checkpoint_s=checkpoint_every,
                 witnesses=witnesses,
+                auditors=auditors,
             )
             if until_eof:
                 threading.Thread(target=_watch_input, args=(server,), daemon=True).start()
