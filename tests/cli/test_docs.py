@@ -79,10 +79,11 @@ def test_reference_page_has_every_help_as_it_is_printed(
     page = text("docs/cli.md")
     sections = re.findall(r"^## chip-passport ?(.*)$", page, re.MULTILINE)
     assert sections == [
-        *("", "demo", "devices", "history", "decisions", "check"),
-        *("bundle", "verify", "serve"),
+        *("", "demo", "devices", "history", "decisions", "check", "audit"),
+        *("bundle", "checkpoint", "proof", "verify", "locate", "serve"),
         *("token", "token create", "token list", "token revoke"),
         *("fleet", "fleet run", "fleet validate", "witness", "witness serve"),
+        *("landmark", "landmark serve", "landmark probe", "landmarks", "landmarks check"),
     ]
     for section in sections:
         said = program(*section.split(), "--help").out
