@@ -12,11 +12,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import structlog
 
-from api.client import Client, ClientError, RequestRefused
+from api import client_errors
+from api.client import AnswerInvalid, Client, ClientError, RequestRefused
 from api.landmark_desk import Collector, Desk, Limits, Ready
 from api.listening import STOP_SIGNALS
 from ledger.errors import ConfigurationError, Reason, Refused
@@ -85,8 +87,9 @@ class LedgerLink:
             if error.reason != Reason.LANDMARK_UNKNOWN.value:
                 raise
             return None
-        listed = {entry["id"]: entry["suspended"] for entry in found["landmarks"]}
-        return int(found["version"]) if listed.get(self.landmark, "absent") is None else None
+        with client_errors.reading():
+            listed = {entry["id"]: entry["suspended"] for entry in found["landmarks"]}
+            return int(found["version"]) if listed.get(self.landmark, "absent") is None else None
 
     def find_key(self, ueid: bytes) -> PublicKey | None:
         """See ``Ledger``. From the chip's first entry, which is its birth."""
@@ -101,13 +104,22 @@ class LedgerLink:
             first = None
         if first is None:
             return None
-        (token,) = self.client.statements(first["index"], 1) or (None,)
+        with client_errors.reading():
+            index = int(first["index"])
+        (token,) = self.client.statements(index, 1) or (None,)
         if token is None:
-            raise ClientError("the birth statement is withheld: give a token that may read it")
-        born: st.Birth = st.decode(token, expect=Kind.BIRTH).body
+            raise ClientError(
+                "the birth statement is not shown: it is not published yet, or the access token "
+                "may not read it"
+            )
+        try:
+            born: st.Birth = st.decode(token, expect=Kind.BIRTH).body
+            key = PublicKey.from_cose_key(born.key)
+        except Refused as error:
+            raise AnswerInvalid(f"entry {index} is no birth statement: {error}") from error
         if born.ueid != ueid:
-            return None
-        key = self._keys[ueid] = PublicKey.from_cose_key(born.key)
+            raise AnswerInvalid(f"entry {index} is another chip's birth")
+        self._keys[ueid] = key
         while len(self._keys) > CACHED_KEYS:
             self._keys.popitem(last=False)
         return key
@@ -118,7 +130,23 @@ class LedgerLink:
         now_s = clock["now_ms"] // 1_000 if clock["mode"] == "simulated" else int(time.time())
         report = make_report(now_s, self.landmark, epoch, directory, rows, self.signer)
         (result,) = self.client.post_statements([st.sign(report, self.signer)])
-        return None if result.accepted else result.reason
+        return None if result.accepted else result.reason or result.status
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptFolder:
+    """Keeps what chips signed, one CBOR sequence (RFC 8742) for each epoch: ``<id>.cborseq``.
+
+    A report has only their digests; whoever doubts a row is shown the transcript. Old files are
+    for the operator to remove.
+    """
+
+    folder: Path
+
+    def keep(self, measured: Measured) -> None:
+        """Append one transcript; raises OSError."""
+        with (self.folder / f"{measured.epoch.hex()}.cborseq").open("ab") as file:
+            file.write(measured.token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +156,7 @@ class LandmarkSettings:
     host: str = "127.0.0.1"
     port: int = 0
     report_s: float = REPORT_S
+    transcripts: TranscriptFolder | None = None
     refresh_s: float = REFRESH_S
     limits: Limits = field(default_factory=Limits)
 
@@ -263,9 +292,15 @@ class Landmark:
 
     def _open(self, ready: Ready) -> Measured | Refused:
         try:
-            return ready.session.open(ready.opening, self._ledger.find_key, ready.received_ns)
+            found = ready.session.open(ready.opening, self._ledger.find_key, ready.received_ns)
+            if self._settings.transcripts is not None:
+                self._settings.transcripts.keep(found)
+            return found
         except Refused as refusal:
             return refusal
+        except OSError as error:
+            _log.error("a transcript was not kept, and so its session not either", why=str(error))
+            return Refused(Reason.STORAGE, "the transcript was not kept")
         except ClientError as error:
             _log.warning("no key was found", detail=str(error))
             return Refused(Reason.BUSY, "the ledger does not answer")

@@ -53,6 +53,10 @@ def serve(
     report_every: Annotated[
         float, typer.Option(min=0.1, metavar="S", help="Seconds between reports.")
     ] = 60.0,
+    transcripts: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Keep what chips signed, a file for each epoch."),
+    ] = None,
     log_level: Annotated[LogLevel, typer.Option(help="What to log.")] = LogLevel.info,
     log_format: Annotated[LogFormat, typer.Option(help="Form of the log.")] = LogFormat.text,
     ready_file: Annotated[
@@ -74,12 +78,16 @@ def serve(
     from api import logs
     from api.cli.sources import access_token
     from api.client import Client
-    from api.landmark import Landmark, LandmarkSettings, LedgerLink
+    from api.landmark import Landmark, LandmarkSettings, LedgerLink, TranscriptFolder
     from ledger.service.keys import make_key, read_key
 
     logs.configure(level=log_level.value, form=log_format.value)
     signer = read_key(key) if key.exists() else make_key(key)
-    settings = LandmarkSettings(host, port, report_s=report_every)
+    kept = None
+    if transcripts is not None:
+        transcripts.mkdir(parents=True, exist_ok=True)
+        kept = TranscriptFolder(transcripts)
+    settings = LandmarkSettings(host, port, report_every, kept)
     with Client(_service(url), token=access_token(token_file), attempts=2) as client:
         link = LedgerLink(client, ident, signer)
         running = Landmark(ident, link, settings, secrets.token_bytes)
@@ -114,8 +122,8 @@ def probe(
 ) -> None:
     """Play a chip that ranges with a landmark.
 
-    For trying a landmark out; prints what it measured. In a real chip this runs inside its root of trust: a host that
-    held the key could be anywhere.
+    For trying a landmark out; prints what it measured. In a real chip this runs inside the root
+    of trust: a host that held the key could be anywhere.
     """
     import secrets
 

@@ -3,14 +3,16 @@
 import secrets
 import socket
 from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
-from api.landmark import Landmark, LandmarkSettings, raw_clock_ns
+from api.landmark import Landmark, LandmarkSettings, TranscriptFolder, raw_clock_ns
 from api.landmark_desk import Limits
 from api.landmark_probe import fresh_prover, range_with
 from ledger.errors import ConfigurationError
-from ledger.protocol import ranging
+from ledger.protocol import cbor, ranging
 from ledger.protocol.ranging import Commit, Reply, Result
 from tests.api.landmarks import EPOCH, IDENT, at_work, ranged, shelf
 from tests.api.world import Chip
@@ -40,6 +42,28 @@ def test_the_least_of_several_sessions_is_filed():
         results = [ranged(address, CHIP, probes=2) for _ in range(5)]
     ((_, (row,), _),) = ledger.filed
     assert row.round_trip_us == min(result.round_trip_us for result in results)
+
+
+def test_transcripts_are_kept_and_are_those_of_the_rows(tmp_path: Path):
+    ledger = shelf(CHIP, OTHER)
+    with at_work(ledger, LandmarkSettings(transcripts=TranscriptFolder(tmp_path))) as address:
+        ranged(address, CHIP)
+        ranged(address, OTHER)
+    (file,) = tmp_path.iterdir()
+    assert file.name == f"{EPOCH.hex()}.cborseq"
+    tokens = cbor.split_sequence(file.read_bytes(), max_items=9, max_item_size=1_232)
+    ((_, rows, _),) = ledger.filed
+    assert {sha256(token).digest() for token in tokens} == {row.transcript for row in rows}
+    signed = {ranging.read_transcript(token)[1].ueid for token in tokens}
+    assert signed == {CHIP.ueid, OTHER.ueid}
+
+
+def test_a_session_whose_transcript_cannot_be_kept_does_not_count(tmp_path: Path):
+    ledger = shelf(CHIP)
+    settings = LandmarkSettings(transcripts=TranscriptFolder(tmp_path / "gone"))
+    with at_work(ledger, settings) as address:
+        assert ranged(address, CHIP).word == "storage-unavailable"
+    assert ledger.filed == []
 
 
 def test_a_chip_that_nobody_registered_is_refused():
