@@ -103,7 +103,7 @@ def run(*, quick: bool) -> Iterator[Figure]:
             "suspended as landmarks": sorted(world.broken),
         },
     )
-    yield from _nearest_rates(world)
+    yield from nearest_rates(world)
     yield from _random_rates(world, 1 if quick else 5)
     yield from _outside_rates(world, 1 if quick else 6)
     yield from _metropolitan_rates(world, 1 if quick else 4)
@@ -112,11 +112,11 @@ def run(*, quick: bool) -> Iterator[Figure]:
     yield Figure("wrong proofs", len(others), 0, at_least=False, details={"names": others})
     yield Figure("wrong proofs of cities with refuted coordinates", len(told), details={"at": told})
     yield from _liars(world, 1_000 if quick else 10_000)
-    yield from _delays(world, 2_000 if quick else 100_000)
+    yield from delays(world, 2_000 if quick else 100_000)
     yield from _times(world)
 
 
-def _nearest_rates(world: World) -> Iterator[Figure]:
+def nearest_rates(world: World) -> Iterator[Figure]:
     """Landmarks nearest to a true claim."""
     data, every = world.data, range(len(world.data.countries))
     found = {
@@ -324,7 +324,7 @@ def _lied(
     return wrong, gained, names
 
 
-def _delays(world: World, trials: int) -> Iterator[Figure]:
+def delays(world: World, trials: int) -> Iterator[Figure]:
     """Delay added to some landmarks: no proof may come of it."""
     rng, bad, after_none = random.Random(5), 0, 0
     for _ in range(trials):

@@ -13,7 +13,7 @@ from tests.cli.harness import COMMAND, Program, Story, environment
 
 COMMANDS = (
     *("demo", "devices", "history", "decisions", "check", "bundle", "verify"),
-    *("serve", "token", "fleet", "witness"),
+    *("locate", "serve", "token", "fleet", "witness"),
 )
 
 
