@@ -72,8 +72,11 @@ def clients_of(witnesses: Sequence[WitnessAddress]) -> list[WitnessClient]:
     return [WitnessClient(url, verifiers) for url, verifiers in keys.items()]
 
 
-def auditors_of(vkeys: Sequence[str]) -> list[CosignatureVerifier]:
-    """Auditors whose cosignatures are taken, by their keys; ConfigurationError."""
+def auditors_of(vkeys: Sequence[str], witnesses: int = 0) -> list[CosignatureVerifier]:
+    """Auditors whose cosignatures are taken, by their keys, beside so many witnesses' keys.
+
+    ConfigurationError, also where a checkpoint has no room for all.
+    """
     try:
         found = [CosignatureVerifier(parse_vkey(text)) for text in vkeys]
     except Refused as error:
@@ -82,6 +85,9 @@ def auditors_of(vkeys: Sequence[str]) -> list[CosignatureVerifier]:
         ) from error
     if len({auditor.vkey.public_key for auditor in found}) != len(found):
         raise ConfigurationError("two auditors have the same key")
+    if found and len(found) + witnesses >= MAX_SIGNATURES:
+        room = MAX_SIGNATURES - 1
+        raise ConfigurationError(f"a checkpoint has room for {room} witnesses and auditors")
     return found
 
 

@@ -167,7 +167,7 @@ def serve(
     logs.configure(level=log_level.value, form=log_format.value)
     logging.getLogger("alembic").setLevel(logging.WARNING)  # a migration is no news to anybody
     witnesses = clients_of([WitnessAddress.parse(text) for text in witness or ()])
-    auditors = auditors_of(auditor or ())
+    auditors = auditors_of(auditor or (), len(witness or ()))
     settings = _settings(access, clock)
     with worker_pool(workers) if workers else contextlib.nullcontext() as executor:
         node = Node.open(NodeSettings(name, keys, time, kid, executor))

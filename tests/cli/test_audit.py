@@ -3,6 +3,7 @@
 import contextlib
 import json
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -18,17 +19,21 @@ from api.client import Client
 from api.cosigning import auditors_of
 from api.server import Server
 from api.settings import ServiceSettings
-from ledger.log.quorum import evaluate
+from ledger.log.quorum import evaluate, judge
 from ledger.log.tiles import entry_bundle_decode
 from ledger.log.trust import TrustPolicy
 from ledger.log.vkey import Vkey, decode_base64
+from ledger.protocol.keys import Ed25519Signer
+from ledger.service.audit import folder as folders
+from ledger.service.audit import outside
 from ledger.service.clock import SimulatedClock
 from ledger.service.node import Node, NodeSettings
 from tests.api.harness import Altered
-from tests.cli.harness import Outcome, Program, environment, finish
+from tests.cli.harness import ROOT, Outcome, Program, environment, finish
 from tests.service.auditing import vkey_of
 from tests.service.harness import open_node
 from tests.service.storied import flipped, tell
+from tests.world import seed
 
 NAME = "auditor.example/a1"
 WAIT_S = 60.0
@@ -364,3 +369,30 @@ def test_serve_takes_no_auditor_twice(program: Program, auditing: Auditing, url:
     key = auditing(url, "--name", NAME, "--json").json["vkey"]
     done = program("serve", "--auditor", key, "--auditor", key)
     assert "two auditors have the same key" in done.complaint
+
+
+# -- the page --------------------------------------------------------------------------------------
+
+PAGE = (ROOT / "docs" / "audit.md").read_text()
+
+
+def test_the_page_has_the_numbers_and_files_of_the_code() -> None:
+    assert f"Every {outside.BATCH:,} entries" in PAGE
+    assert outside.OVERDUE_MS == 3_600_000
+    assert "within an hour, by the ledger's time" in PAGE
+    for name in (folders.DATABASE, folders.KEY, folders.CHECKPOINT, f"{folders.FORK}/"):
+        assert f"| `{name}` |" in PAGE
+
+
+def test_the_policy_of_the_page_is_one(auditing: Auditing) -> None:
+    (text,) = re.findall(r"^```\n(log .*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+    def key(found: re.Match[str]) -> str:
+        raw = Ed25519Signer.from_seed(seed(found[0])).public.raw
+        return Vkey(found[1], 1 if found[1].startswith("ledger") else 4, raw).encode()
+
+    policy = TrustPolicy.parse(re.sub(r"(\S+)\+…", key, text).encode())
+    assert [witness.name for witness in policy.witnesses] == ["w1", "w2", "w3", "a1"]
+    needs = [({"w1", "w2", "a1"}, True), ({"w1", "w2", "w3"}, False), ({"w1", "a1"}, False)]
+    for names, met in needs:
+        assert judge(policy, dict.fromkeys(names, 1))[0] is met

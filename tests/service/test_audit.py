@@ -571,14 +571,14 @@ def test_first_start_that_was_cut_off_is_gone_on_with(
         patched.setattr(folders, "set_vkey", fail)
         with pytest.raises(StorageError):
             AuditFolder.open(tmp_path, NAME)
-    (tmp_path / f"{folders.KEY}.part").write_bytes(b"half")
+    (tmp_path / f"{folders.KEY}.new").write_bytes(b"half")
     assert audited(tmp_path, NodeSource(story), vkey).cosigned
     (tmp_path / "b").mkdir()
     with monkeypatch.context() as patched:
-        patched.setattr(folders, "_new_key", fail)
+        patched.setattr(folders, "make_key", fail)
         with pytest.raises(StorageError):
             AuditFolder.open(tmp_path / "b", NAME)
-    (tmp_path / "b" / f"{folders.KEY}.part").write_bytes(b"half")
+    (tmp_path / "b" / f"{folders.KEY}.new").write_bytes(b"half")
     assert audited(tmp_path / "b", NodeSource(story), vkey).cosigned
 
 

@@ -16,8 +16,7 @@ from ledger.log.checkpoint import Checkpoint
 from ledger.log.cosignature import Cosigner, add_signatures, split_timestamp
 from ledger.log.note import Note, NoteSignature, parse_note
 from ledger.log.witness import MAX_CLOCK_STEP_S
-from ledger.protocol.keys import Ed25519Signer
-from ledger.service.keys import make_key, read_key
+from ledger.service.keys import make_key, read_key, sync_folder
 from ledger.store.audit_rows import read_about, set_vkey
 from ledger.store.audit_tables import prepare
 from ledger.store.cosignature_rows import keep_cosignatures, read_cosignatures
@@ -117,7 +116,7 @@ class AuditFolder:
             return
         if vkey is not None and not path.exists():
             raise ConfigurationError(f"{path} is missing; put it back")
-        signer = read_key(path) if path.exists() else _new_key(path)
+        signer = read_key(path) if path.exists() else make_key(path)
         cosigner = Cosigner(name or (vkey or "").partition("+")[0], signer)
         if vkey is None:
             with writing(self.engine) as connection:
@@ -127,15 +126,6 @@ class AuditFolder:
                 f"{self.path} is the folder of {vkey}; an auditor has one name and one key"
             )
         self._cosigner = cosigner
-
-
-def _new_key(path: Path) -> Ed25519Signer:
-    """A fresh key that is there whole or not at all."""
-    part = path.with_name(f"{path.name}.part")
-    part.unlink(missing_ok=True)
-    make_key(part)
-    part.replace(path)
-    return read_key(path)
 
 
 def _with_line(note: Note, line: NoteSignature) -> bytes:
@@ -156,3 +146,4 @@ def _write(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
+    sync_folder(path.parent)
