@@ -17,11 +17,13 @@ from hypothesis import strategies as some
 
 from api import logs, schemas
 from ledger.errors import StorageError
-from ledger.log.tiles import tile_path
+from ledger.log.chain import decode_leaf
+from ledger.log.tiles import entry_bundle_decode, tile_path
 from ledger.protocol import statements as st
 from ledger.service.clock import SimulatedClock
 from ledger.service.tokens import TokenBook, Wanted
 from ledger.service.viewer import AccessRole
+from ledger.values import SubjectKind, subject_key
 from tests.api.harness import Altered, Http, assert_problem, serving
 from tests.api.test_openapi import operations
 from tests.service.harness import Stage, open_node
@@ -346,6 +348,30 @@ def test_refusals_of_messages_show_no_holder_or_place(scene: Scene) -> None:
         answer = scene.http.post(path, token, "application/cose")
         assert answer.status_code in (403, 409, 422)
         assert [text for text in HIDDEN if text in answer.content] == [], answer.text
+
+
+def test_outsider_who_guesses_ids_follows_them_in_public_leaves(scene: Scene) -> None:
+    """What docs/access.md warns of: this is so, and is not hidden."""
+    guesses = {
+        subject_key(SubjectKind.PARTY, name.encode()): name
+        for name in ("acme", "maker", "nimbus", "reseller")
+    }
+    chip = subject_key(SubjectKind.CHIP, scene.stage.chips[0].ueid)
+    size = int(scene.get("/log/checkpoint").text.split("\n")[1])
+    bundle = scene.get(f"/log/{tile_path('entries', 0, size)}").content
+    seen = []
+    for leaf in map(decode_leaf, entry_bundle_decode(bundle, size)):
+        subjects = {link.subject for link in leaf.links}
+        if chip in subjects and leaf.kind != "heartbeat":
+            names = sorted(guesses[subject] for subject in subjects & guesses.keys())
+            seen.append((leaf.kind, *names))
+    assert seen[:4] == [
+        ("birth", "maker"),
+        ("ship", "maker", "nimbus"),
+        ("receive", "maker", "nimbus"),
+        ("install", "nimbus"),
+    ]
+    assert [kind for kind, *_ in seen[4:]] == ["conflict", "decision"]
 
 
 # -- time --------------------------------------------------------------------------------------

@@ -13,7 +13,10 @@ from api.cli.reference import main, markdown
 from api.reference import main as write_reasons
 from tests.cli.harness import ROOT, Program
 
-PAGES = ("README.md", "docs/tutorial.md", "docs/cli.md", "docs/http.md", "docs/ledger.md")
+PAGES = (
+    *("README.md", "docs/tutorial.md", "docs/cli.md", "docs/http.md", "docs/ledger.md"),
+    "docs/access.md",
+)
 COMMAND = re.compile(r"(?:^\$ |`)(?:\.venv/bin/)?(chip-passport(?: [^`\n]+)?)", re.MULTILINE)
 
 
