@@ -110,7 +110,11 @@ def run(*, quick: bool) -> Iterator[Figure]:
     told = [line for line in world.wrong if "[own" in line]
     others = [line for line in world.wrong if "[own" not in line]
     yield Figure("wrong proofs", len(others), 0, at_least=False, details={"names": others})
-    yield Figure("wrong proofs of cities with refuted coordinates", len(told), details={"at": told})
+    yield Figure(
+        "wrong proofs of cities with refuted coordinates",
+        len(told),
+        details={"at": sorted(set(told))},
+    )
     yield from _liars(world, 1_000 if quick else 10_000)
     yield from delays(world, 2_000 if quick else 100_000)
     yield from _times(world)
