@@ -69,7 +69,7 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A genesis, policy or epoch with its entry's parts."""
+    """A statement that is looked up by its number, as a policy is, with its entry's parts."""
 
     index: int
     number: int
@@ -85,13 +85,15 @@ class Document:
 class Kept:
     """All that an audit goes on from, as of one entry.
 
-    ``genesis`` is that statement's digest, ``heads`` are those of all subjects.
+    ``genesis`` is that statement's digest, ``heads`` are those of all subjects. The registry is
+    there twice: admission changes one, the verifier another, and at this entry they are alike.
     """
 
     head: Head
     about: About
     genesis: bytes | None
     registry: Registry
+    verifier_registry: Registry
     cases: list[Case]
     partial_tiles: dict[TileKey, bytes]
     buckets: dict[int, bytes]
@@ -137,7 +139,8 @@ def set_vkey(connection: Connection, vkey: str) -> None:
 def read_audit(connection: Connection) -> Kept:
     """Everything; ``IntegrityError`` where it contradicts itself."""
     head = read_head(connection)
-    registry, cases = load_verifier(connection, head.size)
+    registry, _ = load_verifier(connection, head.size)
+    verifier_registry, cases = load_verifier(connection, head.size)
     genesis = document_entry(connection, Kind.GENESIS)
     buckets = {row.n: row.data for row in connection.execute(select(bucket_table))}
     nodes = connection.execute(select(node_table.c.level, node_table.c.n, node_table.c.data))
@@ -154,6 +157,7 @@ def read_audit(connection: Connection) -> Kept:
         read_about(connection),
         None if genesis is None else sha256(genesis[1]),
         registry,
+        verifier_registry,
         cases,
         {(level, n): data for level, n, data in tiles},
         buckets,

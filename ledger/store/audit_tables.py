@@ -3,7 +3,7 @@
 What an auditor has to remember between two runs is what a ledger and its verifier remember: the
 head of the log, the registry, the verifier's cases, the heads map. So the rows are the same, and
 hold what the auditor has derived himself. Of entries only those are kept that are documents
-(genesis, policies, epochs). Beside them stand two tables of the auditor's own.
+(genesis, policies, epochs and the like). Beside them stand two tables of the auditor's own.
 
 There is one schema version and no migration; a database that says another is refused.
 """

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from api import audit_source
 from api.audit_source import ATTEMPTS, HttpSource
 from api.client import AnswerInvalid, ClientError, RequestRefused, ServiceUnavailable, Unreachable
 from ledger.errors import ChipPassportError
@@ -108,7 +107,7 @@ def test_answer_that_is_too_large_is_not_read(
 
 def test_answer_that_comes_drop_by_drop_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter(range(0, 1_000, 7))
-    monkeypatch.setattr(audit_source.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr("api.audit_source.time.monotonic", lambda: next(now))
     asked = Asked(httpx.Response(200, content=(b"x" for _ in range(100))))
     with pytest.raises(Unreachable, match="more than 60 s"):
         asked.source.checkpoint()

@@ -18,7 +18,7 @@ from api.cli.options import TOKEN_VARIABLE
 from api.client import Client
 from api.cosigning import auditors_of
 from api.server import Server
-from api.settings import ServiceSettings
+from api.settings import Access, ServiceSettings
 from ledger.log.quorum import evaluate, judge
 from ledger.log.tiles import entry_bundle_decode
 from ledger.log.trust import TrustPolicy
@@ -58,7 +58,7 @@ def node(told: Path, tmp_path: Path) -> Iterator[Node]:
 
 
 @contextlib.contextmanager
-def serving(node: Any, auditors: Sequence[str] = (), access: str = "open") -> Iterator[str]:
+def serving(node: Any, auditors: Sequence[str] = (), access: Access = "open") -> Iterator[str]:
     """The address of a service over ``node``."""
     server = Server(
         node, settings=ServiceSettings(access=access), auditors=auditors_of(list(auditors))

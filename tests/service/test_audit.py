@@ -28,6 +28,8 @@ from ledger.service.check import check_ledger
 from ledger.service.clock import SimulatedClock
 from ledger.service.node import Node
 from ledger.service.viewer import EVERYBODY, OPEN, PUBLIC_KINDS
+from ledger.store.audit_rows import save_audit
+from ledger.store.map_rows import apply_changes
 from tests.service.auditing import (
     NAME,
     NOW_MS,
@@ -203,7 +205,7 @@ def test_interrupted_anywhere_it_goes_on_and_ends_with_the_same(
 ) -> None:
     whole = audited(tmp_path / "whole", NodeSource(story), vkey)
     monkeypatch.setattr(outside, "BATCH", 37)  # in no step with tiles, index-roots or checkpoints
-    save, left = outside.save_audit, [1]
+    save, left = save_audit, [1]
 
     def failing(connection: Any, change: Any) -> None:
         save(connection, change)  # written, and then it is not committed
@@ -449,7 +451,7 @@ def test_decision_without_ground_is_named(stage: Stage, tmp_path: Path) -> None:
 def test_wrong_index_root_is_named(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = publish.apply_changes
+    right = apply_changes
     wrong = lambda *a, **k: right(*a, **k)._replace(root=seed("wrong"))  # noqa: E731
     monkeypatch.setattr(publish, "apply_changes", wrong)
     stage.take(stage.token(stage.chips[0]))

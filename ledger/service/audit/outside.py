@@ -9,7 +9,7 @@ stored before anybody sees it.
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ledger.appraisal.appraiser import Appraiser
@@ -26,7 +26,7 @@ from ledger.log.tiles import TILE_WIDTH, Tile, grow, partial_tiles, tile_nodes
 from ledger.log.trust import TrustPolicy
 from ledger.log.vkey import ED25519, Vkey
 from ledger.protocol.keys import PublicKey
-from ledger.registry.records import Chip, Licence, Registry
+from ledger.registry.records import Chip
 from ledger.service.audit.folder import AuditFolder
 from ledger.service.audit.heads import MapCheck
 from ledger.service.audit.replay import (
@@ -253,7 +253,7 @@ class _Audit:
         if self._sight != PUBLIC:
             places = cached_places(Borders.load(self._settings.borders))
             appraiser = Appraiser(
-                _copied(registry), places, kept.cases, now_ms=kept.head.received_ms
+                kept.verifier_registry, places, kept.cases, now_ms=kept.head.received_ms
             )
             verdicts = VerdictCheck(appraiser, report, (Due(*row) for row in kept.due))
         self._replay = Replay(
@@ -488,17 +488,3 @@ class _Audit:
 def _chains(kept: Kept) -> Chains:
     """Who a subject is was said by statements that are not kept; its key says enough."""
     return {key: (None, count, head) for key, (count, head) in kept.heads.items()}
-
-
-def _copied(registry: Registry) -> Registry:
-    """The same records once more: the verifier's own, which it changes by itself."""
-    copy = Registry()
-    copy.genesis, copy.policy = registry.genesis, registry.policy
-    copy.policy_digest, copy.epochs = registry.policy_digest, list(registry.epochs)
-    copy.owners = dict(registry.owners)
-    copy.parties = {ident: replace(party) for ident, party in registry.parties.items()}
-    copy.chips = {ueid: replace(chip) for ueid, chip in registry.chips.items()}
-    copy.licences = {
-        ident: Licence(item.body, dict(item.used)) for ident, item in registry.licences.items()
-    }
-    return copy
