@@ -28,7 +28,8 @@ class Promises:
 
     def check(self, database: Path) -> None:
         """Every promise is kept by what is stored; the log never shrinks."""
-        with closing(sqlite3.connect(database)) as connection:
+        # For reading only: the WAL that a kill has left stays, for the next start to recover from.
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
             stored = dict(connection.execute("SELECT idx, lower(hex(leaf_hash)) FROM entries"))
             notes = dict(connection.execute("SELECT size, lower(hex(root)) FROM checkpoints"))
             ((size,),) = connection.execute("SELECT size FROM log_head")

@@ -27,8 +27,6 @@ import pytest
 
 from tests.faults.tracing import require_strace
 
-pytestmark = pytest.mark.faults
-
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = os.environ.get("CHIP_PASSPORT_CALLS", "320")
 PHASES = ("begin", "append", "fold", "publish", "close", "recovery", "finish")
@@ -112,6 +110,7 @@ def fault_of(result: dict[str, Any]) -> str | None:
     return f"it ended with {result['outcome']!r}"
 
 
+@pytest.mark.faults
 def test_every_call_may_fail_or_be_the_last(tmp_path: Path) -> None:
     require_strace()
     counting = tmp_path / "counting"
