@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ import structlog
 
 from api import client_errors
 from api.client import AnswerInvalid, Client, ClientError, RequestRefused
-from api.landmark_desk import Collector, Desk, Limits, Ready
+from api.landmark_desk import NS_PER_S, Collector, Desk, Limits, Ready
 from api.listening import STOP_SIGNALS
 from ledger.errors import ConfigurationError, Reason, Refused
 from ledger.protocol import statements as st
@@ -30,6 +30,8 @@ from ledger.protocol.ranging_rows import make_report
 from ledger.protocol.statements import Kind
 
 REFRESH_S = 10.0
+NEWS_S = 1.0
+"""A chip that names an unknown epoch may be ahead of us: the ledger is asked then, this often."""
 REPORT_S = 60.0
 MAX_CHECKS = 256
 """Openings that may wait for their check; who comes on top is told to come again."""
@@ -158,6 +160,7 @@ class LandmarkSettings:
     report_s: float = REPORT_S
     transcripts: TranscriptFolder | None = None
     refresh_s: float = REFRESH_S
+    news_s: float = NEWS_S
     limits: Limits = field(default_factory=Limits)
 
 
@@ -181,6 +184,7 @@ class Landmark:
         self._directory: int | None = None
         self._asker = ThreadPoolExecutor(1, thread_name_prefix="landmark")
         self._checks = 0
+        self._refreshed_ns = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
@@ -214,13 +218,11 @@ class Landmark:
             await self._refresh()
             on_ready(*transport.get_extra_info("sockname")[:2])
             async with asyncio.TaskGroup() as group:
-                turns = (
-                    group.create_task(self._every(self._settings.refresh_s, self._refresh)),
-                    group.create_task(self._every(self._settings.report_s, self.report)),
-                )
-                await self._stopping.wait()
-                for turn in turns:
-                    turn.cancel()
+                for seconds, step in (
+                    (self._settings.refresh_s, self._refresh),
+                    (self._settings.report_s, self.report),
+                ):
+                    group.create_task(_every(seconds, step, self._stopping))
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await self.report()
         finally:
@@ -231,16 +233,11 @@ class Landmark:
             self._asker.shutdown()
             _log.info("stopped", datagrams=dict(self.desk.counts))
 
-    @staticmethod
-    async def _every(seconds: float, step: Callable[[], Any]) -> None:
-        while True:
-            await asyncio.sleep(seconds)
-            await step()
-
     async def _ask(self, call: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._asker, call, *arguments)
 
     async def _refresh(self) -> None:
+        self._refreshed_ns = self._clock()
         try:
             self.desk.epochs, version = await self._ask(self._ledger.refresh)
         except ClientError as error:
@@ -277,7 +274,10 @@ class Landmark:
             self._end(ready, Refused(Reason.BUSY, "too many openings wait"), send)
             return
         self._checks += 1
-        task = asyncio.get_running_loop().create_task(self._check(ready, send))
+        self._start(self._check(ready, send))
+
+    def _start(self, step: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(step)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -315,11 +315,29 @@ class Landmark:
     def receive(self, datagram: bytes, address: Any, send: Callable[[bytes, Any], None]) -> None:
         """Take one datagram; the clock is read before anything else."""
         now_ns = self._clock()
+        unknown = self.desk.counts[Reason.EPOCH_UNKNOWN.value]
         answer = self.desk.receive(datagram, (address[0], address[1]), now_ns)
         if isinstance(answer, bytes):
             send(answer, address)
         elif answer is not None:
             self.begin_check(answer, lambda wire: send(wire, address))
+        if self.desk.counts[Reason.EPOCH_UNKNOWN.value] > unknown:
+            self._look_for_news(now_ns)
+
+    def _look_for_news(self, now_ns: int) -> None:
+        if now_ns - self._refreshed_ns >= self._settings.news_s * NS_PER_S:
+            self._refreshed_ns = now_ns
+            self._start(self._refresh())
+
+
+async def _every(seconds: float, step: Callable[[], Any], stopping: asyncio.Event) -> None:
+    """Take a step time and again until ``stopping``; one that has begun is finished, since what a
+    report has taken would be lost with it."""
+    while not stopping.is_set():
+        try:
+            await asyncio.wait_for(stopping.wait(), seconds)
+        except TimeoutError:
+            await step()
 
 
 class _Endpoint(asyncio.DatagramProtocol):

@@ -24,13 +24,14 @@ class Shelf:
 
     chips: dict[bytes, PublicKey] = field(default_factory=dict)
     version: int | None = 1
+    epochs: frozenset[bytes] = frozenset({EPOCH})
     refuses: list[str] = field(default_factory=list)
     """Reasons with which the next reports are refused."""
     broken: bool = False
     filed: list[tuple[bytes, list[RangingRow], int]] = field(default_factory=list)
 
     def refresh(self) -> tuple[frozenset[bytes], int | None]:
-        return frozenset({EPOCH}), self.version
+        return self.epochs, self.version
 
     def find_key(self, ueid: bytes) -> PublicKey | None:
         if self.broken:

@@ -2,6 +2,8 @@
 
 import secrets
 import socket
+import subprocess
+import sys
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +20,7 @@ from tests.api.landmarks import EPOCH, IDENT, at_work, ranged, shelf
 from tests.api.world import Chip
 
 CHIP, OTHER = Chip(1), Chip(2)
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_chips_range_and_the_rows_are_filed_when_it_stops():
@@ -85,6 +88,37 @@ def test_another_key_than_the_chips_is_refused():
 def test_another_epoch_is_refused_before_anything_is_timed():
     with at_work(shelf(CHIP)) as address:
         assert ranged(address, CHIP, epoch=bytes(16)).word == "epoch-unknown"
+
+
+def test_a_chip_that_is_ahead_makes_the_landmark_ask_for_the_new_epoch():
+    ledger, newer = shelf(CHIP), bytes(range(1, 17))
+    settings = LandmarkSettings(refresh_s=3_600, news_s=0.0)
+    with at_work(ledger, settings) as address:
+        ledger.epochs = frozenset({EPOCH, newer})
+        words = [ranged(address, CHIP, epoch=newer).word]
+        while words[-1] == "epoch-unknown":
+            words.append(ranged(address, CHIP, epoch=newer).word)
+    assert (words[0], words[-1]) == ("epoch-unknown", "accepted")
+    assert [epoch for epoch, _, _ in ledger.filed] == [newer]
+
+
+def test_news_are_not_asked_for_all_the_time():
+    ledger, newer = shelf(CHIP), bytes(range(1, 17))
+    with at_work(ledger, LandmarkSettings(refresh_s=3_600, news_s=3_600)) as address:
+        ledger.epochs = frozenset({EPOCH, newer})
+        assert {ranged(address, CHIP, epoch=newer).word for _ in range(9)} == {"epoch-unknown"}
+
+
+def test_a_longer_line_measures_longer_by_what_it_adds():
+    ledger = shelf(CHIP)
+    with at_work(ledger) as (host, port):
+        plain = ranged((host, port), CHIP, probes=8)
+        words = (sys.executable, "-m", "tests.api.delaying", host, host, str(port), "15")
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=ROOT) as line:
+            assert line.stdout is not None
+            far = ranged((host, int(line.stdout.readline())), CHIP, probes=8)
+            line.kill()
+    assert plain.round_trip_us < 15_000 <= far.round_trip_us < 45_000
 
 
 def test_a_ledger_that_does_not_answer_is_told_to_the_chip():
