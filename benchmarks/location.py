@@ -115,6 +115,8 @@ def run(*, quick: bool) -> Iterator[Figure]:
         len(told),
         details={"at": sorted(set(told))},
     )
+    yield from _relays(world, 1 if quick else 6)
+    yield from _other_bounds(world)
     yield from _liars(world, 1_000 if quick else 10_000)
     yield from delays(world, 2_000 if quick else 100_000)
     yield from _times(world)
@@ -278,6 +280,56 @@ def _with_metropolitan(
     )
     real = [world.data.round_trips[mark, device] for mark in marks]
     return possible_countries(world.atlas, Sightings(both, range(len(real) + count), real + trips))
+
+
+def _relays(world: World, times: int) -> Iterator[Figure]:
+    """A relay at the place claimed; the key, and so the answer, is in the diverted device."""
+    data, inside = world.data, 0
+    pairs = [
+        (device, claim)
+        for device, claim in _diverted(world, times, random.Random(6))
+        if (claim, device) in data.round_trips and data.name(device) not in world.broken
+    ]
+    for device, claim in pairs:
+        marks = [mark for mark in world.near(claim, claim) if (mark, claim) in data.round_trips]
+        way = data.round_trips[claim, device]
+        trips = [data.round_trips[mark, claim] + way for mark in marks]
+        found = possible_countries(world.atlas, Sightings(data.table, marks, trips))
+        proof, _ = decide(found, Terms.of(world.atlas, (data.countries[claim],), ()))
+        inside += proof is Proof.INSIDE
+    yield Figure("inside through a relay", inside, 0, at_least=False, details={"of": len(pairs)})
+
+
+def _other_bounds(world: World) -> Iterator[Figure]:
+    """The nearest 12 with other bounds: what they would prove, and whom they would wrong."""
+    for most, speed in (
+        (0, FIBRE_KM_PER_MS),
+        (2, FIBRE_KM_PER_MS),
+        (1, 204.2),
+        (1, 299.79),
+        (1, 100.0),
+    ):
+        own = cleared = allowed = 0
+        denied = []
+        for device, country in enumerate(world.data.countries):
+            sightings = world.sightings(device, world.near(device, device))
+            found = possible_countries(world.atlas, sightings, most, speed)
+            proof, clear = decide(found, Terms.of(world.atlas, (country,), PROHIBITED))
+            own += proof is Proof.INSIDE
+            if country not in PROHIBITED:
+                cleared, allowed = cleared + clear, allowed + 1
+            if country not in found.countries:
+                denied.append(world.data.name(device))
+        yield _share(
+            f"at f = {most} and {speed:.4g} km/ms: cleared",
+            cleared,
+            allowed,
+            details={
+                "inside its own country": round(own / len(world.data.countries), 3),
+                "denied their country": len(denied),
+                "such as": denied[:6],
+            },
+        )
 
 
 def _liars(world: World, cases: int) -> Iterator[Figure]:

@@ -14,7 +14,14 @@ from api.reference import main as write_reasons
 from tests.cli.harness import ROOT, Program
 
 PAGES = (
-    *("README.md", "docs/tutorial.md", "docs/cli.md", "docs/http.md", "docs/ledger.md"),
+    *(
+        "README.md",
+        "docs/tutorial.md",
+        "docs/cli.md",
+        "docs/http.md",
+        "docs/ledger.md",
+        "docs/location.md",
+    ),
     "docs/access.md",
 )
 COMMAND = re.compile(r"(?:^\$ |`)(?:\.venv/bin/)?(chip-passport(?: [^`\n]+)?)", re.MULTILINE)

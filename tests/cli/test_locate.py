@@ -162,28 +162,25 @@ def test_map_of_one_case_is_drawn(program: Program, tmp_path: Path, kind: str) -
 
 
 @pytest.mark.parametrize(
-    "landmarks",
+    ("most", "marks"),
     [
-        [],
-        [{"id": "p", "latitude": -90, "longitude": 0, "rtt_ms": 9}],
-        [
-            {"id": "q", "latitude": -17.0, "longitude": 179.9, "rtt_ms": 2},
-            {"id": "r", "latitude": -17.0, "longitude": -179.9, "rtt_ms": 2},
-        ],
-        [
-            {"id": "s", "latitude": 51.0, "longitude": 10.0, "rtt_ms": 1},
-            {"id": "t", "latitude": 36.0, "longitude": 139.0, "rtt_ms": 1},
-        ],
+        (1, []),
+        (0, [(-90.0, 0.0, 9.0)]),
+        (1, [(-17.0, 179.9, 2.0), (-17.0, -179.9, 2.0)]),
+        (0, [(51.0, 10.0, 1.0), (36.0, 139.0, 1.0)]),
     ],
     ids=["none", "pole", "antimeridian", "contradiction"],
 )
 def test_map_is_drawn_of_whatever_is_left(
-    program: Program, tmp_path: Path, landmarks: list[dict[str, Any]]
+    program: Program, tmp_path: Path, most: int, marks: list[tuple[float, float, float]]
 ) -> None:
-    for most in (0, 1):
-        cases = write(tmp_path, case(landmarks=landmarks, max_faulty=most))
-        done = program("locate", str(cases), "--map", str(tmp_path / "map.png"))
-        assert (done.code, done.err) == (0, "")
+    landmarks = [
+        {"id": str(number), "latitude": lat, "longitude": lon, "rtt_ms": trip}
+        for number, (lat, lon, trip) in enumerate(marks)
+    ]
+    cases = write(tmp_path, case(landmarks=landmarks, max_faulty=most))
+    done = program("locate", str(cases), "--map", str(tmp_path / "map.png"))
+    assert (done.code, done.err) == (0, "")
 
 
 def test_map_of_several_cases_or_of_another_kind_is_refused(
