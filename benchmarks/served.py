@@ -17,6 +17,7 @@ from statistics import median, quantiles
 
 from api.client import Client
 from api.embedded import ServerProcess
+from api.settings import ServiceSettings
 from benchmarks.figures import Figure
 from benchmarks.fleet import found, heartbeats, open_node, opener, submit
 from ledger.bundle.format import Bundle
@@ -40,7 +41,9 @@ def run(*, quick: bool) -> list[Figure]:
     entries = 50_000 if quick else 1_000_000
     with (
         ledger(entries) as (folder, fleet),
-        ServerProcess(opener(folder, real_clock=False, workers=0)) as server,
+        ServerProcess(
+            opener(folder, real_clock=False, workers=0), settings=ServiceSettings(access="open")
+        ) as server,
         Client(server.url) as client,
     ):
         size = client.ledger()["published_size"]
