@@ -67,6 +67,11 @@ class SignedRecord:
         self.before_commit = before_commit
         self._last: Signed | None = None
 
+    @property
+    def _fresh(self) -> str:
+        """What is added to the name while writing; several processes may share the later record."""
+        return ".new" if self.before_commit else f".{os.getpid()}.new"
+
     def read(self) -> Signed | None:
         """What the file says; None where there is none. ConfigurationError where it is damaged."""
         self._last = None
@@ -90,7 +95,7 @@ class SignedRecord:
         if self.path is None:
             return
         try:
-            _replace(self.path, signed.encode())
+            _replace(self.path, signed.encode(), self._fresh)
             self._last = signed  # in its place, if not yet for certain
             sync_folder(self.path.parent)
         except OSError as error:
@@ -117,7 +122,7 @@ class SignedRecord:
             if before is None:
                 self.path.unlink(missing_ok=True)
             else:
-                _replace(self.path, before.encode())
+                _replace(self.path, before.encode(), self._fresh)
             sync_folder(self.path.parent)
         except OSError as error:
             raise IntegrityError(
@@ -127,9 +132,9 @@ class SignedRecord:
         self._last = before
 
 
-def _replace(path: Path, data: bytes) -> None:
+def _replace(path: Path, data: bytes, ending: str) -> None:
     """Whole or not at all, and not yet for certain: the folder has to be synchronised too."""
-    fresh = path.with_name(f"{path.name}.new")
+    fresh = path.with_name(f"{path.name}{ending}")
     try:
         with fresh.open("wb") as file:
             file.write(data)

@@ -5,7 +5,7 @@ a kill left it. Opening it either recovers, and then every promise of which anyt
 kept, or it refuses and says why. Never is a checkpoint signed that does not extend every one that
 was published before, and ``check`` finds nothing wrong with what recovered.
 
-``CHIP_PASSPORT_TORN`` sets the number of variants (150 unless told).
+``CHIP_PASSPORT_TORN`` sets the number of variants (100 unless told).
 """
 
 import os
@@ -30,7 +30,7 @@ from tests.faults.promises import Promises
 from tests.service.harness import Stage, founded, open_node
 from tests.world import World
 
-VARIANTS = int(os.environ.get("CHIP_PASSPORT_TORN", "150"))
+VARIANTS = int(os.environ.get("CHIP_PASSPORT_TORN", "100"))
 SEED = 11
 FRAME, FIRST_FRAME = 24 + 4096, 32
 PAGE = 4096

@@ -201,10 +201,10 @@ def test_record_that_cannot_be_put_back_stops_the_node_until_the_next_start(
     fail_commits(monkeypatch)
     real, calls = signed_module._replace, iter([True, False])
 
-    def replace(path: Path, data: bytes) -> None:
+    def replace(path: Path, data: bytes, ending: str) -> None:
         if not next(calls):
             raise OSError(5, "Input/output error")
-        real(path, data)
+        real(path, data, ending)
 
     monkeypatch.setattr(signed_module, "_replace", replace)
     with pytest.raises(IntegrityError, match="cannot be put back: Input/output error"):
