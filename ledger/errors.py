@@ -107,9 +107,9 @@ class Reason(StrEnum):
     CHECKPOINT_UNKNOWN = "checkpoint-unknown"
     BUNDLE_MALFORMED = "bundle-malformed"
     # Access
-    TOKEN_REQUIRED = "token-required"
-    TOKEN_INVALID = "token-invalid"
-    TOKEN_SCOPE = "token-insufficient"
+    TOKEN_REQUIRED = "token-required"  # noqa: S105 - a reason's name
+    TOKEN_INVALID = "token-invalid"  # noqa: S105 - a reason's name
+    TOKEN_SCOPE = "token-insufficient"  # noqa: S105 - a reason's name
     # Service
     NOT_FOUND = "not-found"
     METHOD_NOT_ALLOWED = "method-not-allowed"

@@ -701,8 +701,8 @@ def _signed_record(settings: NodeSettings) -> SignedRecord:
     if settings.read_only:
         return SignedRecord(None, before_commit=True)
     if url.get_backend_name() == "sqlite":
-        path = Path(f"{Path(url.database or '').resolve()}.signed")
-        return SignedRecord(path, before_commit=True)
+        beside = Path(f"{Path(url.database or '').resolve()}.signed")
+        return SignedRecord(beside, before_commit=True)
     folder = _keys_folder(settings)
     path = folder / "signed" if os.access(folder, os.W_OK) else None
     return SignedRecord(path, before_commit=False)

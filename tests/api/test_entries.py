@@ -26,7 +26,10 @@ def size(fleet: Http, chips: list[Chip], world: World) -> int:
     for chip in chips:
         assert fleet.post("/v1/heartbeats", chip.heartbeat(epoch), COSE).status_code == 201
     chips[0].counter, chips[0].previous = 0, bytes(32)
-    assert fleet.post("/v1/heartbeats", chips[0].heartbeat(epoch, T0_MS + 9_000), COSE).status_code == 409
+    assert (
+        fleet.post("/v1/heartbeats", chips[0].heartbeat(epoch, T0_MS + 9_000), COSE).status_code
+        == 409
+    )
     fleet.request("POST", "/v1/clock", json={"now_ms": T0_MS + 1})
     assert fleet.post("/v1/heartbeats", chips[1].heartbeat(epoch), COSE).status_code == 201
     return int(fleet.get("/log/checkpoint").text.split("\n")[1])
