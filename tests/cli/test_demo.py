@@ -72,6 +72,7 @@ def test_demo_leaves_ledger_and_report_and_no_process(made: tuple[Path, Outcome]
         "ledger.db",
         "ledger.db.keys",
         "ledger.db.lock",
+        "ledger.db.signed",
         "report.json",
         "service.log",
         "trust.policy",
