@@ -178,6 +178,7 @@ def test_ledger_from_before_the_map_gets_one(tmp_path: Path) -> None:
             pytest.fail("the harness publishes; this test needs a ledger without an index-root")
         connection.executescript(
             "DROP TABLE map_buckets; DROP TABLE map_nodes; DROP TABLE cosignatures;"
+            "DROP TABLE access_tokens;"
             "UPDATE alembic_version SET version_num = '0001'"
         )
         connection.commit()
