@@ -1,6 +1,5 @@
 """``bundle`` and ``verify``: a chip's whole history in one file, and its check without a ledger."""
 
-import os
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -135,24 +134,21 @@ def _verify(
     max_age_s: int | None,
     remembered: list[Path],
 ) -> "Report":
-    from concurrent.futures import ThreadPoolExecutor
-
     from ledger.appraisal.places import cached_places
     from ledger.bundle.verify import verify as check
     from ledger.geo.borders import Borders
 
     notes = [files.read(note) for note in remembered]
     try:
-        with ThreadPoolExecutor(os.cpu_count()) as executor:
-            return check(
-                data,
-                trust=policy,
-                now_ms=_now_ms(),
-                places=cached_places(Borders.load()),
-                max_age_s=max_age_s,
-                remembered=notes,
-                executor=executor,
-            )
+        # In one thread: others would check signatures and wait for this one after each.
+        return check(
+            data,
+            trust=policy,
+            now_ms=_now_ms(),
+            places=cached_places(Borders.load()),
+            max_age_s=max_age_s,
+            remembered=notes,
+        )
     except Refused as refusal:
         raise UsageError(f"{file} is no bundle that can be read: {refusal}") from refusal
 
