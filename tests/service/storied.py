@@ -70,7 +70,8 @@ def tell(folder: Path, database: str | None = None, rounds: int = 4) -> Stage:
 def copy_of(made: Path, folder: Path) -> Path:
     """The ledger file, copied for a test to damage."""
     target = folder / "copy.db"
-    for ending in ("-wal", "-shm"):  # of an earlier copy, to which they belonged
+    # Of an earlier copy; to be another file for SQLite, which may still have that one open.
+    for ending in ("", "-wal", "-shm"):
         target.with_name(f"{target.name}{ending}").unlink(missing_ok=True)
     shutil.copyfile(made, target)
     return target
