@@ -7,14 +7,12 @@ where it comes drop by drop.
 import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from ipaddress import ip_address
-from types import TracebackType
-from typing import Self
 
 import httpx
 
 from api import client_errors as errors
-from api.client_errors import ClientError, Unreachable
+from api.client_errors import Unreachable
+from api.connection import Connected, authorization, is_loopback, parse_url
 from ledger.errors import Refused
 from ledger.log.note import MAX_NOTE_SIZE
 from ledger.log.tiles import ENTRIES, MAX_ENTRY_SIZE, TILE_WIDTH, tile_path
@@ -32,7 +30,7 @@ MAX_PROBLEM_BYTES = 65_536
 _BUSY = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
 
 
-class HttpSource:
+class HttpSource(Connected):
     """A service at ``url``, asked with an access token where there is one.
 
     Safe to use from several threads. A service that does not answer, or answers that it does not
@@ -47,17 +45,12 @@ class HttpSource:
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """ClientError for what is no URL."""
-        try:
-            base = httpx.URL(url)
-        except (httpx.InvalidURL, TypeError) as error:
-            raise ClientError(f"{url!r} is not a URL: {error}") from error
-        if base.scheme not in ("http", "https") or not base.host:
-            raise ClientError(f"{url!r} is not an http:// or https:// URL")
+        """ClientError for what is no URL, and for a token that could be read on the way there."""
+        base = parse_url(url)
         # No compression: an answer is bounded by the bytes that come.
         headers = {"Accept-Encoding": "identity"}
         if token is not None:
-            headers["Authorization"] = f"Bearer {token}"
+            headers |= authorization(base, token)
         self._sleep = sleep
         self._http = httpx.Client(
             base_url=base,
@@ -65,23 +58,8 @@ class HttpSource:
             timeout=TIMEOUT_S,
             transport=transport,
             # A proxy named in the environment is not meant for a service on this machine.
-            trust_env=not _is_loopback(base.host),
+            trust_env=not is_loopback(base.host),
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
 
     def checkpoint(self) -> bytes:
         """The newest signed checkpoint; RequestRefused before the first."""
@@ -182,10 +160,3 @@ class HttpSource:
                 if name in response.headers
             }
             return httpx.Response(response.status_code, headers=kept, content=b"".join(parts))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -4,13 +4,10 @@ Speaks only what ``docs/http.md`` documents. It verifies nothing that the servic
 signatures are checked with ``ledger.log`` and ``ledger.protocol``.
 """
 
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -23,6 +20,7 @@ from api.client_errors import (
     ServiceUnavailable,
     Unreachable,
 )
+from api.connection import Connected, authorization, is_loopback, parse_url
 from ledger.errors import Refused
 
 __all__ = [
@@ -48,7 +46,6 @@ MAX_PAUSE_S = 30.0
 PAGE = 1_000
 _KEEP_ALIVE_S = 30.0
 """Shorter than the service keeps a connection."""
-_BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 """What an Authorization header can carry (RFC 6750, 2.1)."""
 _NOT_ABOUT_THE_TOKEN = frozenset(
     {
@@ -112,7 +109,7 @@ class Result:
         return self.status == "accepted"
 
 
-class Client:
+class Client(Connected):
     """A service at ``base_url``. Not for use by several threads at once.
 
     GET requests are tried again when the connection fails; every request is tried again on a 503
@@ -136,8 +133,10 @@ class Client:
         allow_plaintext: bool = False,
     ) -> None:
         """``timeout`` in seconds; raises ClientError on a malformed URL or token."""
-        url = _parse_url(base_url)
-        self._authorization = {} if token is None else _authorization(url, token, allow_plaintext)
+        url = parse_url(base_url)
+        self._authorization = (
+            {} if token is None else authorization(url, token, allow_plaintext=allow_plaintext)
+        )
         self._attempts = attempts
         self._sleep = sleep
         self._http = httpx.Client(
@@ -146,23 +145,8 @@ class Client:
             transport=transport,
             limits=httpx.Limits(max_connections=8, keepalive_expiry=_KEEP_ALIVE_S),
             # A proxy named in the environment is not meant for a service on this machine.
-            trust_env=not _is_loopback(url.host),
+            trust_env=not is_loopback(url.host),
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
 
     # -- messages ---------------------------------------------------------------------------
 
@@ -411,37 +395,6 @@ def _cursor(index: int | None) -> str | None:
 
 def _hex(ueid: bytes | str) -> str:
     return quote(ueid, safe="") if isinstance(ueid, str) else ueid.hex()
-
-
-def _parse_url(text: str) -> httpx.URL:
-    try:
-        url = httpx.URL(text)
-    except (httpx.InvalidURL, TypeError) as error:
-        raise ClientError(f"{text!r} is not a URL: {error}") from error
-    if url.scheme not in ("http", "https") or not url.host:
-        raise ClientError(f"{text!r} is not an http:// or https:// URL")
-    return url
-
-
-def _authorization(url: httpx.URL, token: str, allow_plaintext: bool) -> dict[str, str]:
-    """The header with a token; its words are never repeated in an error."""
-    if _BEARER_TOKEN.fullmatch(token) is None:
-        raise ClientError("that is no access token: it is one word, such as cpt_… of a service")
-    if url.userinfo:
-        raise ClientError("a URL with a user's name and an access token exclude each other")
-    if url.scheme != "https" and not allow_plaintext and not _is_loopback(url.host):
-        raise ClientError(
-            f"an access token is not sent to {url.host} over http://, where others can read it; "
-            "use https://"
-        )
-    return {"Authorization": f"Bearer {token}"}
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _cause(error: httpx.HTTPError) -> str:

@@ -3,11 +3,10 @@
 import re
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from types import TracebackType
-from typing import Self
 
 import httpx
 
+from api.connection import Connected
 from ledger.errors import ChipPassportError, Refused
 from ledger.log.checkpoint import Checkpoint
 from ledger.log.cosignature import CosignatureVerifier
@@ -51,7 +50,7 @@ class WitnessContradicts(WitnessError):
     """The witness says that it has cosigned a tree that this one does not extend: a fork."""
 
 
-class WitnessClient:
+class WitnessClient(Connected):
     """One witness at a submission prefix ``url``; ``keys`` are the ones that count.
 
     Not for use by several threads at once. Remembers, for each origin, the size that the witness
@@ -72,21 +71,6 @@ class WitnessClient:
         # No compression: the answer is random bytes in base64, and a bomb would be a risk.
         headers = {"Accept-Encoding": "identity", "Content-Type": "text/plain; charset=utf-8"}
         self._http = httpx.Client(timeout=timeout, transport=transport, headers=headers)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
 
     def cosign(self, note: bytes, prove: Prove) -> tuple[NoteSignature, ...]:
         """The witness's verified signature lines for a signed checkpoint, at least one.

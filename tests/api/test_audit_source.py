@@ -28,7 +28,7 @@ class Asked:
         self._answers = list(answers)
         transport = httpx.MockTransport(self._answer)
         self.source = HttpSource(
-            "http://test", token, transport=transport, sleep=self.paused.append
+            "http://127.0.0.1", token, transport=transport, sleep=self.paused.append
         )
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
@@ -189,3 +189,15 @@ def test_any_answer_is_a_value_or_an_error_of_ours(
         asked = Asked(httpx.Response(status, content=content, headers=headers))
         with contextlib.suppress(ChipPassportError):
             call(asked.source)
+
+
+@pytest.mark.parametrize("url", ["http://ledger.example", "https://name:word@ledger.example"])
+def test_a_token_is_not_sent_where_others_can_read_it(url: str) -> None:
+    with pytest.raises(ClientError, match="access token"):
+        HttpSource(url, "cpt_x")
+    HttpSource(url).close()
+
+
+@pytest.mark.parametrize("url", ["https://ledger.example", "http://127.0.0.1", "http://localhost"])
+def test_a_token_is_sent_where_they_cannot(url: str) -> None:
+    HttpSource(url, "cpt_x").close()
