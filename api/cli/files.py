@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from api.cli.errors import UsageError
+from ledger.service.files import replace_file
 
 
 def read(path: Path) -> bytes:
@@ -14,10 +15,11 @@ def read(path: Path) -> bytes:
 
 
 def write(path: Path, data: bytes) -> None:
-    """The whole file or none of it."""
-    part = path.with_name(f"{path.name}.part")
+    """The whole file or none of it; a device or a pipe is written to, not replaced."""
     try:
-        part.write_bytes(data)
-        part.replace(path)
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+        else:
+            replace_file(path, data)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error

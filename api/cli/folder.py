@@ -1,12 +1,12 @@
 """The demo's output folder: made, recognised, replaced; never taken from anybody else."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 from ledger.errors import ConfigurationError
+from ledger.service.files import replace_file
 
 MARK = ".chip-passport-demo"
 """File that says that a folder's contents are a demo's and may be replaced."""
@@ -67,10 +67,5 @@ class DemoFolder:
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """A JSON file that appears whole or not at all."""
-    part = path.with_name(f"{path.name}.part")
-    with part.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=2, ensure_ascii=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    replace_file(path, f"{text}\n".encode())

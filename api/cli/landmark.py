@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from api.cli import files
 from api.cli.errors import EXIT_UNSOUND, UsageError
 from api.cli.options import SERVICE_URL, URL_VARIABLE, TokenFile, Url
 from api.cli.ready import tell_ready
@@ -133,7 +134,7 @@ def probe(
     from ledger.protocol.ranging import ACCEPTED, EPOCH_SIZE
     from ledger.values import parse_ueid
 
-    ueid, signer = parse_ueid(chip), signer_from_pem(key.read_bytes())
+    ueid, signer = parse_ueid(chip), signer_from_pem(files.read(key))
     if epoch is None:
         with Client(_service(url)) as client:
             nonce = client.epoch().id
@@ -216,7 +217,7 @@ def _directory(path: Path) -> "list[Landmark]":
     from ledger.protocol.landmarks import Landmark
     from ledger.protocol.statements import Kind
 
-    data = path.read_bytes()
+    data = files.read(path)
     if data[:1] == b"\xd2":
         entries: list[Landmark] = st.decode(data, expect=Kind.LANDMARK_DIRECTORY).body.landmarks
         return entries
@@ -234,7 +235,7 @@ def _directory(path: Path) -> "list[Landmark]":
 def _measured(path: Path) -> list[tuple[str, str, int]]:
     """Pairs with round trips in µs, rounded up."""
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(files.read(path).splitlines(), 1):
         if not line.strip():
             continue
         try:

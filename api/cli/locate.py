@@ -1,6 +1,5 @@
 """``locate``: what round trips to landmarks prove about a place."""
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from api.cli import files
 from api.cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -93,11 +93,11 @@ def locate(
         from api.cli.location_map import draw_map
 
         content = draw_map(read[0], *found[0], kind)
-        _write(picture, content)
+        files.write(picture, content)
     if answers is None or str(answers) == "-":
         sys.stdout.write("".join(lines))
     else:
-        _write(answers, "".join(lines).encode())
+        files.write(answers, "".join(lines).encode())
 
 
 def _speed(given: float | None) -> float:
@@ -127,7 +127,7 @@ def _read(path: Path) -> Iterator["Case"]:
 
     standard = str(path) == "-"
     name = "standard input" if standard else str(path)
-    content = sys.stdin.buffer.read() if standard else path.read_bytes()
+    content = sys.stdin.buffer.read() if standard else files.read(path)
     for number, line in enumerate(content.split(b"\n"), start=1):
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
@@ -167,20 +167,3 @@ def _judged(
                 possible = possible_countries(atlas, sightings, case.max_faulty, speed)
                 yield possible, judge(possible, terms(case.permitted, case.prohibited))
                 display.advance(task)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write beside the file first, so that it is there whole or not at all."""
-    if path.exists() and not path.is_file():  # a device or a pipe is not to be replaced
-        path.write_bytes(content)
-        return
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ledger.errors import ConfigurationError
 from ledger.protocol.keys import Ed25519Signer, signer_from_pem
+from ledger.service.files import sync_folder
 
 LEDGER_KEY, VERIFIER_KEY = "ledger.key", "verifier.key"
 
@@ -84,15 +85,6 @@ def _name(fresh: Path, path: Path) -> None:
         if path.exists():
             raise
         fresh.rename(path)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def read_key(path: Path) -> Ed25519Signer:

@@ -14,12 +14,12 @@ keys and is written after the commit; whatever it says was committed then.
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ledger.errors import ConfigurationError, IntegrityError, StorageError
-from ledger.service.keys import sync_folder
+from ledger.service.files import replace_file, sync_folder
 from ledger.values import sha256
 
 VERSION = "chip-passport signed v1"
@@ -95,7 +95,7 @@ class SignedRecord:
         if self.path is None:
             return
         try:
-            _replace(self.path, signed.encode(), self._fresh)
+            replace_file(self.path, signed.encode(), ending=self._fresh)
             self._last = signed  # in its place, if not yet for certain
             sync_folder(self.path.parent)
         except OSError as error:
@@ -122,7 +122,7 @@ class SignedRecord:
             if before is None:
                 self.path.unlink(missing_ok=True)
             else:
-                _replace(self.path, before.encode(), self._fresh)
+                replace_file(self.path, before.encode(), ending=self._fresh)
             sync_folder(self.path.parent)
         except OSError as error:
             raise IntegrityError(
@@ -130,18 +130,3 @@ class SignedRecord:
                 f"signed, cannot be put back: {error.strerror}; start again once the disk is sound"
             ) from failure
         self._last = before
-
-
-def _replace(path: Path, data: bytes, ending: str) -> None:
-    """Whole or not at all, and not yet for certain: the folder has to be synchronised too."""
-    fresh = path.with_name(f"{path.name}{ending}")
-    try:
-        with fresh.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-    except OSError:
-        with suppress(OSError):
-            fresh.unlink(missing_ok=True)
-        raise

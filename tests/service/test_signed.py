@@ -199,14 +199,14 @@ def test_record_that_cannot_be_put_back_stops_the_node_until_the_next_start(
 ) -> None:
     stage.take(stage.token(stage.chips[0]))
     fail_commits(monkeypatch)
-    real, calls = signed_module._replace, iter([True, False])
+    real, calls = signed_module.replace_file, iter([True, False])
 
-    def replace(path: Path, data: bytes, ending: str) -> None:
+    def replace(path: Path, data: bytes, *, ending: str) -> None:
         if not next(calls):
             raise OSError(5, "Input/output error")
-        real(path, data, ending)
+        real(path, data, ending=ending)
 
-    monkeypatch.setattr(signed_module, "_replace", replace)
+    monkeypatch.setattr(signed_module, "replace_file", replace)
     with pytest.raises(IntegrityError, match="cannot be put back: Input/output error"):
         stage.node.publish()
     monkeypatch.undo()

@@ -5,7 +5,6 @@ cosignature is given, leaves no state in which one is trusted without the other:
 killed in between goes on from where it was.
 """
 
-import os
 from pathlib import Path
 from typing import Self
 
@@ -16,7 +15,8 @@ from ledger.log.checkpoint import Checkpoint
 from ledger.log.cosignature import Cosigner, add_signatures, split_timestamp
 from ledger.log.note import Note, NoteSignature, parse_note
 from ledger.log.witness import MAX_CLOCK_STEP_S
-from ledger.service.keys import make_key, read_key, sync_folder
+from ledger.service.files import replace_file, sync_folder
+from ledger.service.keys import make_key, read_key
 from ledger.store.audit_rows import read_about, set_vkey
 from ledger.store.audit_tables import prepare
 from ledger.store.cosignature_rows import keep_cosignatures, read_cosignatures
@@ -139,11 +139,6 @@ def _with_line(note: Note, line: NoteSignature) -> bytes:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Put a file in place, whole or not at all."""
-    part = path.with_name(f"{path.name}.part")
-    with part.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    """Put a file in place, durably."""
+    replace_file(path, data)
     sync_folder(path.parent)
