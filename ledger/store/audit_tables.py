@@ -18,17 +18,14 @@ from sqlalchemy import (
     Table,
     Text,
     insert,
-    inspect,
-    select,
 )
 
-from ledger.errors import ConfigurationError
 from ledger.store import tables
 from ledger.store.case_rows import case_licence_table, case_table
 from ledger.store.cosignature_rows import cosignature_table
-from ledger.store.engine import writing
 from ledger.store.log_rows import entry_table, head_table, subject_table, tile_table
 from ledger.store.map_rows import bucket_table, node_table
+from ledger.store.own_schema import prepare_own
 from ledger.store.registry_rows import document_table, key_table, licence_table, party_table
 from ledger.store.schema import empty_head
 
@@ -86,29 +83,16 @@ LEDGER_TABLES = (
 
 
 def prepare(engine: Engine) -> None:
-    """Make the tables in an empty database, or refuse one that is not an auditor's of this version.
-
-    ConfigurationError for foreign tables and other versions.
-    """
-    with writing(engine) as connection:
-        found = set(inspect(connection).get_table_names())
-        if not found:
-            metadata.create_all(connection)
-            tables.HeadRow.metadata.create_all(connection, tables=list(LEDGER_TABLES))
-            connection.execute(insert(head_table), [empty_head()])
-            counts = dict.fromkeys(
-                ("signatures", "conflicts", "decisions", "map_roots", "tiles", "unseen"), 0
-            )
-            row = {"version": SCHEMA_VERSION, "vkey": None, "target": None, "sight": ""}
-            connection.execute(insert(about_table), [{**row, "shown": None, **counts}])
-        elif about_table.name not in found:
-            raise ConfigurationError("the database holds something else than an audit")
-        _require_version(connection)
+    """Make the tables in an empty database; see ``prepare_own``."""
+    prepare_own(engine, about_table, SCHEMA_VERSION, "an audit", _make)
 
 
-def _require_version(connection: Connection) -> None:
-    version = connection.execute(select(about_table.c.version)).scalars().all()
-    if list(version) != [SCHEMA_VERSION]:
-        raise ConfigurationError(
-            f"the audit's database has schema {version}, this program wants {SCHEMA_VERSION}"
-        )
+def _make(connection: Connection) -> None:
+    metadata.create_all(connection)
+    tables.HeadRow.metadata.create_all(connection, tables=list(LEDGER_TABLES))
+    connection.execute(insert(head_table), [empty_head()])
+    counts = dict.fromkeys(
+        ("signatures", "conflicts", "decisions", "map_roots", "tiles", "unseen"), 0
+    )
+    row = {"version": SCHEMA_VERSION, "vkey": None, "target": None, "sight": ""}
+    connection.execute(insert(about_table), [{**row, "shown": None, **counts}])

@@ -14,12 +14,9 @@ from sqlalchemy import (
     Table,
     Text,
     insert,
-    inspect,
-    select,
 )
 
-from ledger.errors import ConfigurationError
-from ledger.store.engine import writing
+from ledger.store.own_schema import prepare_own
 
 SCHEMA_VERSION = 1
 
@@ -56,25 +53,10 @@ fork_table = Table(
 
 
 def prepare(engine: Engine) -> None:
-    """Make the tables in an empty database, or refuse one that is not a witness's of this version.
-
-    ConfigurationError for foreign tables and other versions.
-    """
-    with writing(engine) as connection:
-        found = set(inspect(connection).get_table_names())
-        if not found:
-            metadata.create_all(connection)
-            connection.execute(insert(about_table), [{"version": SCHEMA_VERSION}])
-        elif about_table.name not in found:
-            raise ConfigurationError(
-                "the database holds something else; a witness needs one of its own"
-            )
-        _require_version(connection)
+    """Make the tables in an empty database; see ``prepare_own``."""
+    prepare_own(engine, about_table, SCHEMA_VERSION, "a witness's memory", _make)
 
 
-def _require_version(connection: Connection) -> None:
-    version = connection.execute(select(about_table.c.version)).scalars().all()
-    if list(version) != [SCHEMA_VERSION]:
-        raise ConfigurationError(
-            f"the witness database has schema {version}, this program wants {SCHEMA_VERSION}"
-        )
+def _make(connection: Connection) -> None:
+    metadata.create_all(connection)
+    connection.execute(insert(about_table), [{"version": SCHEMA_VERSION}])
