@@ -44,7 +44,7 @@ class World:
     wrong: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.broken = {fault.landmark for fault in self.data.faults}
+        self.broken = set(map(self.data.name, self.data.suspended))
         self._terms: dict[tuple[tuple[str, ...], tuple[str, ...]], Terms] = {}
 
     def usable(self, device: int) -> list[int]:

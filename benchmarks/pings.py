@@ -9,13 +9,16 @@ import csv
 import os
 from dataclasses import dataclass
 from functools import cached_property
+from math import ceil
 from pathlib import Path
 
 import iso3166
 
+from ledger.appraisal.landmark_check import Suspension, self_check
 from ledger.location.atlas import Atlas
-from ledger.location.health import Fault, suspended
 from ledger.location.sightings import Landmark, LandmarkTable
+from ledger.protocol import landmarks
+from ledger.protocol.ranging import MAX_ROUND_TRIP_US
 
 VARIABLE = "CHIP_PASSPORT_PINGS"
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -52,14 +55,33 @@ class Pings:
     countries: list[str]
 
     @cached_property
-    def faults(self) -> list[Fault]:
+    def suspended(self) -> list[int]:
         """Servers whose own coordinates break physics with three others or more."""
-        return suspended(self.table, self.round_trips)
+        return [int(found.landmark) for found in self._suspensions()]
+
+    def _suspensions(self) -> tuple[Suspension, ...]:
+        """The landmarks' own check of each other; a server's id in it is its index."""
+        directory = [
+            landmarks.Landmark(
+                id=str(index),
+                operator=str(index),
+                latitude=one.latitude,
+                longitude=one.longitude,
+                addresses=[],
+            )
+            for index, one in enumerate(self.table.landmarks)
+        ]
+        measured = (
+            (str(one), str(other), ceil(trip_ms * 1_000))
+            for (one, other), trip_ms in self.round_trips.items()
+            if trip_ms < MAX_ROUND_TRIP_US / 1_000
+        )
+        return self_check(directory, measured).suspensions
 
     @cached_property
     def healthy(self) -> list[int]:
         """The servers that may be landmarks."""
-        wrong = {self.table.number[fault.landmark] for fault in self.faults}
+        wrong = set(self.suspended)
         return [index for index in range(len(self.table.landmarks)) if index not in wrong]
 
     def name(self, index: int) -> str:

@@ -11,7 +11,7 @@ from ledger.store.engine import writing
 def prepare_own(
     engine: Engine, about: Table, version: int, owner: str, make: Callable[[Connection], None]
 ) -> None:
-    """Make the tables in an empty database, or refuse one that is not for ``owner``, in this version.
+    """Make the tables in an empty database, or refuse what is not for ``owner`` in this version.
 
     ``about`` is the table that says whose the database is, with its version. ConfigurationError
     for foreign tables and other versions.

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
+from ledger.appraisal.landmark_check import MIN_OPERATORS
 from ledger.location.assign import PLAN
-from ledger.location.health import WITH_SO_MANY
 from ledger.location.sightings import LandmarkTable
 from ledger.location.verdict import Proof
 from tests.location.ground import ATLAS
@@ -26,6 +26,6 @@ def test_example_of_the_page_runs() -> None:
 def test_numbers_of_the_page_are_those_of_the_code() -> None:
     assert (PLAN.first, PLAN.spread, PLAN.closer, PLAN.rounds, PLAN.most) == (12, 6, 2, 3, 24)
     assert "the 12 healthy landmarks nearest" in TEXT
-    assert WITH_SO_MANY == 3
+    assert MIN_OPERATORS == 3
     for proof in Proof:
         assert f"| `{proof.value}` |" in TEXT
